@@ -1,0 +1,41 @@
+"""Backtest: one candidate's scores traded on the lockbox by two engines."""
+
+from typing import Any
+
+from prefect import flow
+
+from tasks import backtesting, candidates, ledger, recovery
+from tasks.cases import open_case
+from tasks.domain import names
+from tasks.progress import step
+from tasks.recording import recorded
+
+
+@flow(name="backtest", log_prints=True)
+def backtest(model: str) -> dict[str, Any]:
+    """Trade a candidate's scores on the lockbox, net of costs.
+
+    Args:
+        model: a registered candidate, MODEL/VERSION.
+    """
+    name, version = ledger.split_reference(model)
+    with recovery.working_on(name):
+        found = candidates.candidate(name, version)
+        new = not found.is_done(names.BACKTEST)
+        if new:
+            trade_lockbox(found)
+        candidates.describe(found)
+        return {"model": model, "new": new, "figures": found.figures(names.BACKTEST)}
+
+
+def trade_lockbox(found: candidates.Candidate) -> None:
+    snapshot = found.snapshot()
+    tags = {names.TAG_CANDIDATE: found.id}
+    with recorded(found.model, names.BACKTEST, snapshot.as_of, snapshot.key, tags) as record:
+        step("verifying signatures, scoring")
+        case = open_case(found)
+        step("trading with two engines")
+        traded = backtesting.run_engines(case)
+        step("writing figures and plots")
+        backtesting.report(case, traded, record)
+    backtesting.complete(case, record)

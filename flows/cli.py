@@ -1,0 +1,206 @@
+"""The command line: `countersign VERB …`. Starts a flow's process, shows its progress, prints its result.
+
+It imports neither Prefect, MLflow nor Great Expectations itself: a mistyped word must not cost seconds.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from flows import screen
+from tasks.domain.errors import CountersignError, UsageError
+from tasks.home import exclusive, prepare
+
+app = typer.Typer(
+    help="No model trades until someone else has proved it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+ProblemName = Annotated[str, typer.Argument(metavar="PROBLEM", help="A name in problems/, or a problem file.")]
+Reference = Annotated[str, typer.Argument(metavar="MODEL/VERSION", help="For example sp500_alpha/1.")]
+AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="Last session to take in.")]
+Data = Annotated[str | None, typer.Option("--data", metavar="PATH", help="A CSV or Parquet file to use instead.")]
+Force = Annotated[bool, typer.Option("--force", help="Train again even if nothing is new.")]
+REFUSED_BY_GATE = 3
+
+
+def run_flow(flow: str, problem: str, as_json: bool, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run a flow in its own process against a real Prefect server, drawing its progress."""
+    from flows.process import Job, launch
+    from flows.servers import prefect_api
+
+    with screen.progress(quiet=as_json) as draw, prefect_api():
+        return launch(Job(flow, parameters, problem), draw, {})
+
+
+def name_of(problem: str) -> str:
+    from tasks.configuration import load_problem
+
+    return load_problem(problem).name
+
+
+def date_or_none(text: str | None) -> str | None:
+    from datetime import date
+
+    try:
+        return None if text is None else date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise UsageError(f"--as-of {text!r}: expected a date like 2022-12-28") from None
+
+
+def path_or_none(data: str | None) -> str | None:
+    """A delivered file, absolute: stages run in the checkout's folder, not in the caller's."""
+    if data is None:
+        return None
+    path = Path(data).expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"--data {data}: no such file; give an existing CSV or Parquet file")
+    return str(path)
+
+
+def whole_path(problem: str) -> str:
+    return str(Path(problem).resolve()) if problem.endswith((".yaml", ".yml")) else problem
+
+
+def show(result: dict[str, Any], as_json: bool, draw: Callable[[dict[str, Any]], None]) -> None:
+    if as_json:
+        print(json.dumps(result, sort_keys=True, default=str))
+    else:
+        draw(result)
+
+
+@app.command()
+def retrain(
+    problem: ProblemName,
+    as_of: AsOf = None,
+    data: Data = None,
+    force: Force = False,
+    fail_on_refusal: Annotated[bool, typer.Option("--fail-on-refusal", help="Exit 3 if a gate refuses.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Collect, train, validate, backtest and decide."""
+    name = name_of(problem)
+    parameters = {
+        "problem": whole_path(problem),
+        "as_of": date_or_none(as_of),
+        "data": path_or_none(data),
+        "force": force,
+    }
+    result = run_flow("retrain", name, as_json, parameters)
+    show(result, as_json, screen.retrained)
+    if fail_on_refusal and not result["verdict"]["accepted"]:
+        raise SystemExit(REFUSED_BY_GATE)
+
+
+@app.command()
+def collect(problem: ProblemName, as_of: AsOf = None, data: Data = None, as_json: Json = False) -> None:
+    """Collect, check, cleanse and snapshot the data."""
+    parameters = {"problem": whole_path(problem), "as_of": date_or_none(as_of), "data": path_or_none(data)}
+    show(run_flow("collect", name_of(problem), as_json, parameters), as_json, screen.collected)
+
+
+@app.command()
+def train(problem: ProblemName, force: Force = False, as_json: Json = False) -> None:
+    """Train on the current snapshot and register the candidate."""
+    parameters = {"problem": whole_path(problem), "force": force}
+    show(run_flow("train", name_of(problem), as_json, parameters), as_json, screen.plain)
+
+
+def model_flow(flow: str, model: str, as_json: bool, draw: Callable[[dict[str, Any]], None]) -> None:
+    show(run_flow(flow, model.rpartition("/")[0] or "unknown", as_json, {"model": model}), as_json, draw)
+
+
+@app.command()
+def validate(model: Reference, as_json: Json = False) -> None:
+    """Probe a candidate and measure it on the lockbox."""
+    model_flow("validate", model, as_json, screen.figures)
+
+
+@app.command()
+def backtest(model: Reference, as_json: Json = False) -> None:
+    """Trade a candidate's scores on the lockbox."""
+    model_flow("backtest", model, as_json, screen.figures)
+
+
+@app.command()
+def promote(model: Reference, as_json: Json = False) -> None:
+    """Apply the gates; release to shadow what they accept."""
+    model_flow("promote", model, as_json, screen.verdict)
+
+
+@app.command()
+def approve(
+    model: Reference,
+    role: Annotated[str, typer.Option(help="Your role: approver.")],
+    key: Annotated[Path, typer.Option(metavar="FILE", help="Your private key (PEM).")],
+    comment: Annotated[str, typer.Option(help="Why this version may trade.")],
+    as_json: Json = False,
+) -> None:
+    """Sign an accepted version with your own key and make it champion."""
+    from tasks import approval
+
+    with exclusive(model.rpartition("/")[0].replace("/", "_") or "unknown"):
+        live = approval.approve(model, role, key, comment)
+    result = {"model": model, "champion": live}
+    show(result, as_json, screen.plain)
+
+
+@app.command()
+def verify(model: Reference, as_json: Json = False) -> None:
+    """Check a version's whole evidence; exit 5 if anything is broken."""
+    from tasks import verification
+
+    checked = verification.verify(model)
+    show(checked._asdict(), as_json, screen.verified)
+    if checked.faults:
+        raise SystemExit(5)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Problems, their versions, decisions and aliases, and the servers that run."""
+    from flows.servers import running
+    from tasks import inventory
+
+    show({"problems": inventory.problems(), "servers": running()}, as_json, screen.status)
+
+
+@app.command()
+def up(
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
+    as_json: Json = False,
+) -> None:
+    """Run the Prefect and MLflow servers and serve the flows until Ctrl-C."""
+    from flows import service
+
+    service.up(prefect_port, mlflow_port, lambda addresses: show(addresses, as_json, screen.running))
+
+
+def main() -> NoReturn:
+    """Entry point: every foreseen fault is one line on standard error and its own exit code."""
+    try:
+        # A state folder that can't be written is said before any work starts, but help needs none.
+        if len(sys.argv) > 1 and not {"--help", "-h"} & set(sys.argv):
+            prepare()
+        app(standalone_mode=False)
+    except CountersignError as fault:
+        sys.exit(screen.fault(str(fault), fault.exit_code))
+    except typer.Abort:
+        sys.exit(screen.fault("stopped", 1))
+    except Exception as fault:
+        usage = getattr(fault, "format_message", None)
+        if usage is None:
+            raise
+        sys.exit(screen.fault(usage(), UsageError.exit_code))
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Collect: from a source to a signed snapshot."""
+
+from datetime import date
+from typing import Any
+
+import pandas as pd
+from prefect import flow
+
+from tasks import collection, configuration, evidence, recovery
+from tasks.checks import CLEAN, RAW, check, suite_digests
+from tasks.domain import names
+from tasks.progress import step
+from tasks.recording import recorded
+
+
+@flow(name="collect", log_prints=True)
+def collect(problem: str, data: str | None = None, as_of: date | None = None) -> dict[str, Any]:
+    """Deliver, check, cleanse, check again and snapshot a problem's data.
+
+    Args:
+        problem: a name in problems/, or the path of a problem file.
+        data: a CSV or Parquet file to use in place of the problem's own source.
+        as_of: the last session to take in; by default the newest delivered.
+    """
+    definition = configuration.load_problem(problem)
+    with recovery.working_on(definition.name):
+        evidence.establish()
+        step("reading the source")
+        cut = None if as_of is None else pd.Timestamp(as_of)
+        order = collection.deliver(definition, data, cut, suite_digests())
+        if (snapshot := collection.collected(order)) is None:
+            snapshot = snapshot_of(order)
+        return {"snapshot": snapshot.key, "new": snapshot.new} | snapshot.manifest
+
+
+def snapshot_of(order: collection.Order) -> collection.Snapshot:
+    with recorded(order.problem.name, names.COLLECT, order.as_of, order.key, {}) as record:
+        step("checking what was delivered")
+        raw = check(order.delivery.bars, RAW, record.folder)
+        step("cleansing")
+        cleansed = collection.cleanse_bars(order)
+        step("checking what is clean")
+        clean = check(cleansed.clean, CLEAN, record.folder)
+        step("writing the tables")
+        checks = {RAW: raw._asdict(), CLEAN: clean._asdict()}
+        manifest = collection.store(order, cleansed, checks, record)
+        collection.log(record, manifest)
+    return collection.complete(order, manifest, record)

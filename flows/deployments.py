@@ -1,0 +1,43 @@
+"""The deployments: every flow of every problem, served to the Prefect server; `retrain` on the problem's schedule."""
+
+from typing import Any
+
+from prefect import serve
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+
+from flows.backtest import backtest
+from flows.collect import collect
+from flows.promote import promote
+from flows.retrain import retrain
+from flows.train import train
+from flows.validate import validate
+from tasks.configuration import load_problem, problem_names
+from tasks.domain.problem import Problem
+
+# A problem has one worker at a time; a second run waits its turn instead of failing on the lock.
+ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+
+
+def deployments() -> list[Any]:
+    """One `retrain`, `collect` and `train` a problem, and one `validate`, `backtest`, `promote` for any model."""
+    made = [deployment for name in problem_names() for deployment in of_problem(load_problem(name))]
+    return made + [flow.to_deployment(name="any", tags=["countersign"]) for flow in (validate, backtest, promote)]
+
+
+def of_problem(problem: Problem) -> list[Any]:
+    common: dict[str, Any] = {
+        "name": problem.name,
+        "tags": ["countersign", f"problem:{problem.name}"],
+        "parameters": {"problem": problem.name},
+        "concurrency_limit": ONE_AT_A_TIME,
+    }
+    scheduled = retrain.to_deployment(cron=problem.schedule, description=problem.title, **common)
+    return [scheduled, collect.to_deployment(**common), train.to_deployment(**common)]
+
+
+def main() -> None:
+    serve(*deployments(), print_starting_message=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""What a person sees in the terminal: progress, tables, one line for a fault."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+Draw = Callable[[dict[str, Any]], None]
+out, err = Console(), Console(stderr=True)
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Draw]:
+    """A live line per stage on a terminal, a plain line per stage elsewhere, nothing if `quiet`."""
+    if quiet:
+        yield lambda message: None
+    elif err.is_terminal:
+        with live_progress() as draw:
+            yield draw
+    else:
+        yield plain_progress()
+
+
+@contextmanager
+def live_progress() -> Iterator[Draw]:
+    columns = (
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.fields[stage]:<9}"),
+        BarColumn(bar_width=16),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    lines: dict[str, Any] = {}
+    with Progress(*columns, console=err) as bars:
+        waiting = bars.add_task("waiting for the Prefect server", stage="start", total=None)
+
+        def draw(message: dict[str, Any]) -> None:
+            stage = message.get("stage", "run")
+            bars.update(waiting, description="ready", total=1, completed=1)
+            if stage not in lines:
+                lines[stage] = bars.add_task("", stage=stage, total=None)
+            ended = message.get("ended")
+            total = 1 if ended else message.get("total")
+            done = 1 if ended else message.get("done") or 0
+            bars.update(lines[stage], description=message["step"], total=total, completed=done)
+
+        yield draw
+
+
+def plain_progress() -> Draw:
+    begun = time.monotonic()
+
+    def draw(message: dict[str, Any]) -> None:
+        count = f" ({message['done'] + 1}/{message['total']})" if message.get("total") else ""
+        seconds = time.monotonic() - begun
+        print(f"{seconds:6.1f} s  {message.get('stage', 'run'):<9} {message['step']}{count}", file=err.file, flush=True)
+
+    return draw
+
+
+def fault(text: str, code: int) -> int:
+    """Say what went wrong, in one line whatever the terminal's width; returns the exit code."""
+    print(f"countersign: {' '.join(text.split())}", file=err.file)
+    return code
+
+
+def retrained(result: dict[str, Any]) -> None:
+    model = result["trained"]["model"]
+    if not result["new"]:
+        out.print(f"Nothing new: {model} is already trained, validated and decided on this data; --force trains again.")
+    collected(result["collected"])
+    out.print(f"[bold]{model}[/] {'trained' if result['trained']['new'] else 'kept'}")
+    verdict(result["verdict"])
+    out.print(
+        f"Next: [bold]countersign verify {model}[/] checks the evidence; [bold]countersign up[/] opens MLflow "
+        f"(model {model.split('/')[0]}, its description links every run) and Prefect; docs/architecture.md explains."
+    )
+
+
+def collected(result: dict[str, Any]) -> None:
+    counts = result["accounting"]
+    state = "new" if result["new"] else "unchanged"
+    out.print(
+        f"Snapshot [bold]{result['snapshot']}[/] ({state}), as of {result['as_of']}: {result['instruments']} "
+        f"instruments, {result['sessions']} sessions; lockbox from {result['lockbox_starts']}"
+    )
+    out.print(
+        f"Rows: {counts['collected']} collected = {counts['clean']} clean + {counts['quarantined']} quarantined + "
+        f"{counts['exact_duplicates']} exact duplicates; {counts['corrections']} corrections"
+    )
+    rules = result["quarantined_by_rule"] | result["corrected_by_rule"]
+    if rules:
+        out.print("By rule: " + ", ".join(f"{rule} {number}" for rule, number in sorted(rules.items())))
+
+
+def verdict(result: dict[str, Any]) -> None:
+    """The gates as a table that fits 80 columns, then in words why any of them failed."""
+    table = Table(title=f"Verdict on {result['model']} by {result['policy']}", title_justify="left")
+    table.add_column("gate", no_wrap=True)
+    sides: dict[str, Literal["left", "right"]] = {"figure": "right", "threshold": "right", "outcome": "left"}
+    for column, side in sides.items():
+        table.add_column(column, justify=side, no_wrap=True)
+    colours = {"pass": "green", "fail": "red", "not applicable": "dim"}
+    for found in result["findings"]:
+        value = "missing" if found["value"] is None else f"{found['value']:.4g}"
+        outcome = f"[{colours[found['outcome']]}]{found['outcome']}[/]"
+        table.add_row(found["figure"], value, found["threshold"], outcome)
+    out.print(table)
+    for found in result["findings"]:
+        if found["outcome"] == "fail":
+            out.print(f"[red]✗ {found['figure']}[/] {escape(found['reason'])}")
+    out.print(f"[bold {'green' if result['accepted'] else 'red'}]{escape(result['summary'])}[/]")
+    if "live" in result:
+        out.print(f"Released to shadow as {result['live']}; `countersign approve` makes it champion.")
+
+
+def figures(result: dict[str, Any]) -> None:
+    table = Table(title=f"Figures of {result['model']}", title_justify="left")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for name, value in sorted(result["figures"].items()):
+        table.add_row(name, f"{value:.6g}")
+    out.print(table)
+
+
+def verified(result: dict[str, Any]) -> None:
+    if result["faults"]:
+        out.print(f"[bold red]{result['reference']}: verification failed[/]")
+        for found in result["faults"]:
+            out.print(f"  ✗ {escape(found)}", soft_wrap=True)
+        return
+    pointing = ", ".join(f"{alias} → {version}" for alias, version in result["aliases"].items()) or "none"
+    out.print(f"[bold green]{result['reference']}: verified[/]; evidence is whole")
+    out.print(f"  decision: {result['decision']}; approved: {'yes' if result['approved'] else 'no'}")
+    out.print(f"  aliases, all authorised: {pointing}")
+    out.print("  signed with development keys kept beside the data (docs/architecture.md, Keys)", style="dim")
+
+
+def status(result: dict[str, Any]) -> None:
+    table = Table(title="Problems", title_justify="left")
+    for column in ("problem", "versions", "newest", "decision", "aliases"):
+        table.add_column(column)
+    for row in result["problems"]:
+        table.add_row(row["problem"], str(row["versions"]), row["newest"], row["decision"], row["aliases"])
+    out.print(table)
+    servers = result["servers"]
+    out.print(f"Servers: {servers}" if servers else "Servers: none running; `countersign up` starts them")
+
+
+def running(result: dict[str, Any]) -> None:
+    out.print(f"Prefect  {result['prefect']}   start flows, see runs")
+    out.print(f"MLflow   {result['mlflow']}   models, runs, evidence")
+    out.print(f"Serving  {', '.join(result['deployments'])}")
+    out.print("Stop with Ctrl-C.")
+
+
+def plain(result: dict[str, Any]) -> None:
+    for name, value in result.items():
+        out.print(f"{name}: {value}")

@@ -1,0 +1,149 @@
+"""The Prefect and MLflow servers: found if they run, started where they are needed, stopped with their starter."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from tasks.domain.errors import CountersignError, UsageError
+from tasks.home import CHECKOUT, home, tracking_uri
+
+HOST = "127.0.0.1"
+START_SECONDS = 120
+
+
+class Server(NamedTuple):
+    """A server of ours: `process` guards it and ends it when its standard input closes."""
+
+    name: str
+    url: str
+    health: str
+    process: "subprocess.Popen[bytes]"
+
+    def stop(self) -> None:
+        if self.process.stdin:
+            self.process.stdin.close()
+        self.process.wait(timeout=30)
+
+
+def running_file() -> Path:
+    """Written by `countersign up`: the addresses of its servers."""
+    return home() / "up.json"
+
+
+def running() -> dict[str, str] | None:
+    """Addresses of the servers that `up` runs, if it does and they answer."""
+    try:
+        addresses = json.loads(running_file().read_text())
+    except (OSError, ValueError):
+        return None
+    return addresses if healthy(addresses["prefect"] + "/api/health") else None
+
+
+def healthy(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def wait_until_healthy(name: str, url: str, process: "subprocess.Popen[bytes] | None" = None) -> None:
+    """Wait for a server to answer.
+
+    Raises:
+        CountersignError: it ended, or did not answer in time.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while not healthy(url):
+        if process is not None and process.poll() is not None:
+            raise CountersignError(f"{name} server ended while starting; see {log_path(name)}")
+        if time.monotonic() > deadline:
+            raise CountersignError(f"{name} server did not answer within {START_SECONDS} s; see {log_path(name)}")
+        time.sleep(0.1)
+
+
+def log_path(name: str) -> Path:
+    return home() / "logs" / f"{name}.log"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def require_free(port: int, name: str) -> None:
+    """Raises UsageError if somebody listens on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            raise UsageError(
+                f"port {port}: in use, so the {name} server cannot start; stop its user or give --{name}-port"
+            ) from None
+
+
+def start(name: str, command: list[str], url: str, health: str, extra: dict[str, str]) -> Server:
+    log_path(name).parent.mkdir(parents=True, exist_ok=True)
+    with log_path(name).open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.guard", sys.executable, "-m", *command],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=os.environ | extra,
+            cwd=CHECKOUT,
+        )
+    return Server(name, url, url + health, process)
+
+
+def start_prefect(port: int) -> Server:
+    url = f"http://{HOST}:{port}"
+    app = ["uvicorn", "prefect.server.api.server:create_app", "--factory", "--log-level", "warning"]
+    extra = {"PREFECT_API_URL": url + "/api", "PREFECT_SERVER_API_PORT": str(port), "PREFECT_LOGGING_LEVEL": "WARNING"}
+    return start("prefect", [*app, "--host", HOST, "--port", str(port)], url, "/api/health", extra)
+
+
+def start_mlflow(port: int) -> Server:
+    url = f"http://{HOST}:{port}"
+    command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", tracking_uri(home()), "--artifacts-destination", str(home() / "artifacts")]
+    return start("mlflow", command, url, "/health", {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+
+
+def start_worker(prefect_url: str) -> Server:
+    """The process that serves the deployments; it has no page of its own, so its health is the server's."""
+    extra = {"PREFECT_API_URL": prefect_url + "/api"}
+    return start("worker", ["flows.deployments"], prefect_url, "/api/health", extra)
+
+
+@contextmanager
+def prefect_api() -> Iterator[None]:
+    """A real Prefect server for the block, its address in PREFECT_API_URL: the one named there, the one that `up`
+    runs, or one of our own on a free port that may still be starting (processes of ours wait for it).
+
+    Prefect's ephemeral server is never used: it can lose task records at exit.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    if (addresses := running()) is not None:
+        os.environ["PREFECT_API_URL"] = addresses["prefect"] + "/api"
+        yield
+        return
+    server = start_prefect(free_port())
+    os.environ["PREFECT_API_URL"] = server.url + "/api"
+    try:
+        yield
+    finally:
+        del os.environ["PREFECT_API_URL"]
+        server.stop()

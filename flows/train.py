@@ -1,0 +1,50 @@
+"""Train: from the current snapshot to one signed, registered candidate."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from tasks import candidates, configuration, evidence, recovery, snapshots, training
+from tasks.domain import names
+from tasks.progress import step
+from tasks.recording import recorded
+
+
+@flow(name="train", log_prints=True)
+def train(problem: str, snapshot: str | None = None, force: bool = False) -> dict[str, Any]:
+    """Try every configuration of a problem on its development data and register the simplest good one.
+
+    Args:
+        problem: a name in problems/, or the path of a problem file.
+        snapshot: the key of a snapshot; by default the current one.
+        force: train again even if this very candidate exists.
+    """
+    definition = configuration.load_problem(problem)
+    with recovery.working_on(definition.name):
+        evidence.establish()
+        order = training.commission(definition, snapshots.current(definition.name, snapshot), force)
+        new = not order.is_trained
+        if new:
+            candidate_of(order)
+        step("registering")
+        version = training.register(order)
+        candidates.describe(candidates.candidate(definition.name, version))
+        return {"model": f"{definition.name}/{version}", "candidate": order.candidate, "new": new}
+
+
+def candidate_of(order: training.Commission) -> None:
+    tags = {names.TAG_CANDIDATE: order.candidate, names.TAG_KIND: "training"}
+    snapshot = order.snapshot
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch) / names.MODEL
+        with recorded(order.problem.name, names.TRAIN, snapshot.as_of, snapshot.key, tags) as record:
+            step("computing features")
+            known = training.load(order)
+            estimates = training.search(order, known, record)
+            choice = training.choose(order, estimates)
+            step("fitting the chosen configuration")
+            source = training.build(order, known, choice, record, model)
+            training.document(order, estimates, choice, record)
+        training.complete(order, record, source, model)

@@ -1,0 +1,44 @@
+"""Validate: a sceptic's look at one candidate, in its own process, under the validator's key."""
+
+from typing import Any
+
+from prefect import flow
+
+from tasks import candidates, ledger, recovery, validation
+from tasks.cases import open_case
+from tasks.domain import names
+from tasks.progress import step
+from tasks.recording import recorded
+
+
+@flow(name="validate", log_prints=True)
+def validate(model: str) -> dict[str, Any]:
+    """Probe a candidate as a black box and measure it on the lockbox that its training never had.
+
+    Args:
+        model: a registered candidate, MODEL/VERSION.
+    """
+    name, version = ledger.split_reference(model)
+    with recovery.working_on(name):
+        found = candidates.candidate(name, version)
+        new = not found.is_done(names.VALIDATE)
+        if new:
+            examine(found)
+        candidates.describe(found)
+        return {"model": model, "new": new, "figures": found.figures(names.VALIDATE)}
+
+
+def examine(found: candidates.Candidate) -> None:
+    snapshot = found.snapshot()
+    tags = {names.TAG_CANDIDATE: found.id}
+    with recorded(found.model, names.VALIDATE, snapshot.as_of, snapshot.key, tags) as record:
+        step("verifying signatures, loading the model")
+        case = open_case(found)
+        step("probing for look-ahead")
+        probed = validation.probe(case)
+        step("measuring on the lockbox")
+        measured = validation.measure(case, validation.every_trial(case))
+        step("comparing with the champion")
+        compared, champion_files = validation.compare_with_champion(case)
+        validation.report(case, probed, measured | compared, record)
+    validation.complete(case, champion_files, record)

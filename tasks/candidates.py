@@ -1,0 +1,93 @@
+"""Candidates: what a registered version was made from, and the pages a person can go to from there."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tasks import evidence, ledger, snapshots
+from tasks.domain import names
+from tasks.domain.errors import VerificationFailed
+from tasks.domain.problem import Problem, parse_problem
+from tasks.recording import signed_file
+from tasks.snapshots import Snapshot
+
+
+class Candidate(NamedTuple):
+    """A registered version together with its evidence folder."""
+
+    model: str
+    version: int
+    id: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.model}/{self.version}"
+
+    @property
+    def folder(self) -> Path:
+        return evidence.candidate_folder(self.model, self.id)
+
+    def file(self, stage: str, name: str) -> bytes:
+        """A file of a completed stage, compared with the stage's signed link."""
+        return signed_file(self.folder, stage, name)
+
+    def problem(self) -> Problem:
+        """The problem as it was frozen with the model."""
+        content = self.file(names.TRAIN, names.PROBLEM_FILE)
+        return parse_problem(json.loads(content), f"{self.reference}: {names.PROBLEM_FILE}")
+
+    def figures(self, stage: str) -> dict[str, float]:
+        """The signed figures of the validation or the backtest."""
+        return dict(json.loads(self.file(stage, names.REPORTS[stage]))["figures"])
+
+    def decision(self) -> dict[str, Any]:
+        """The signed decision."""
+        return dict(json.loads(self.file(names.DECIDE, names.DECISION)))
+
+    def signed_model(self) -> dict[str, str]:
+        """Digests of the model files that the trainer signed."""
+        products = evidence.read_statement(self.folder, names.TRAIN).products
+        return {name: value for name, value in products.items() if name.startswith(f"{names.MODEL}/")}
+
+    def snapshot(self) -> Snapshot:
+        """The snapshot whose digests the steward signed for this candidate."""
+        return snapshots.current(self.model, self.id.split("-")[0])
+
+    def is_done(self, stage: str) -> bool:
+        return evidence.is_signed(self.folder, stage)
+
+
+def candidate(model: str, version: int) -> Candidate:
+    """Find a candidate by its registered version.
+
+    Raises:
+        UsageError: no such version.
+        VerificationFailed: the version was not registered by this system.
+    """
+    tag = ledger.get_version(model, version).tags.get(names.TAG_CANDIDATE)
+    if not tag or not evidence.candidate_folder(model, tag).is_dir():
+        raise VerificationFailed(f"{model}/{version}: no evidence; it was not registered by a signed training step")
+    return Candidate(model, version, tag)
+
+
+def describe(found: Candidate) -> None:
+    """Write the version's description: links to every run behind it, for a person in MLflow's pages."""
+    labels = {
+        names.COLLECT: "snapshot (collect run)",
+        names.TRAIN: "training run, its trials are the child runs",
+        names.VALIDATE: "validation run",
+        names.BACKTEST: "backtest run, with plots",
+        names.DECIDE: "decision run",
+        names.APPROVE: "approval run",
+    }
+    lines = [f"Candidate `{found.id}`. Verify with `countersign verify {found.reference}`.", ""]
+    for stage, label in labels.items():
+        if found.is_done(stage):
+            run_id = evidence.read_statement(found.folder, stage).run_id
+            lines.append(f"- [{label}]({ledger.run_link(run_id)})")
+    tags = {}
+    if found.is_done(names.DECIDE):
+        decision = found.decision()
+        tags = {names.TAG_DECISION: "accepted" if decision["accepted"] else "refused"}
+        lines += ["", decision["summary"]]
+    ledger.describe_version(found.model, found.version, "\n".join(lines), tags)

@@ -1,0 +1,72 @@
+"""Every name that leaves the program: experiments, tags, artifacts, steps, roles. Spelled here only."""
+
+from typing import Final
+
+COLLECT: Final = "collect"
+TRAIN: Final = "train"
+VALIDATE: Final = "validate"
+BACKTEST: Final = "backtest"
+DECIDE: Final = "decide"
+APPROVE: Final = "approve"
+STAGES: Final = (COLLECT, TRAIN, VALIDATE, BACKTEST, DECIDE)
+
+OWNER: Final = "owner"
+STEWARD: Final = "steward"
+TRAINER: Final = "trainer"
+VALIDATOR: Final = "validator"
+APPROVER: Final = "approver"
+ROLES: Final = (OWNER, STEWARD, TRAINER, VALIDATOR, APPROVER)
+SIGNERS: Final = {
+    COLLECT: STEWARD,
+    TRAIN: TRAINER,
+    VALIDATE: VALIDATOR,
+    BACKTEST: VALIDATOR,
+    DECIDE: VALIDATOR,
+    APPROVE: APPROVER,
+}
+
+CHALLENGER: Final = "challenger"
+SHADOW: Final = "shadow"
+CHAMPION: Final = "champion"
+ALIAS_SIGNERS: Final = {CHALLENGER: TRAINER, SHADOW: VALIDATOR, CHAMPION: APPROVER}
+
+TAG: Final = "countersign."
+TAG_CANDIDATE: Final = TAG + "candidate"
+TAG_KIND: Final = TAG + "kind"
+TAG_PROBLEM: Final = TAG + "problem"
+TAG_PROBLEM_SHA256: Final = TAG + "problem_sha256"
+TAG_SNAPSHOT: Final = TAG + "snapshot"
+TAG_POLICY_SHA256: Final = TAG + "policy_sha256"
+TAG_RETRAIN: Final = TAG + "retrain_id"
+TAG_ROLE: Final = TAG + "role"
+TAG_CODE_SHA256: Final = TAG + "code_sha256"
+TAG_LOCK_SHA256: Final = TAG + "lock_sha256"
+TAG_GIT: Final = TAG + "git_commit"
+TAG_DECISION: Final = TAG + "decision"
+TAG_PREFECT: Final = TAG + "prefect_flow_run"
+
+DEVELOPMENT: Final = "snapshot/development"
+LOCKBOX: Final = "snapshot/lockbox"
+MODEL: Final = "model"
+MANIFEST: Final = "manifest.json"
+PROBLEM_FILE: Final = "problem.json"
+TRIALS: Final = "trials.json"
+VALIDATION: Final = "validation.json"
+BACKTEST_REPORT: Final = "backtest.json"
+POLICY: Final = "policy.json"
+DECISION: Final = "decision.json"
+APPROVAL: Final = "approval.json"
+REPORTS: Final = {VALIDATE: VALIDATION, BACKTEST: BACKTEST_REPORT}
+
+
+def live(problem: str) -> str:
+    """The registered model that holds released versions; the trainer has no right on it."""
+    return f"{problem}.live"
+
+
+def experiment(problem: str, stage: str) -> str:
+    return f"{problem}/{stage}"
+
+
+def run_name(stage: str, as_of: str, git: str, snapshot: str) -> str:
+    return f"{stage}-{as_of}-{git[:7]}-{snapshot[:7]}"

@@ -1,0 +1,79 @@
+"""Probes: questions put to a black box (bars → scores) that a causal, deterministic model answers the same.
+
+None of them knows how the model was made; each returns figures and, where it fails, the first date that matters.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+Model = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+class Finding(NamedTuple):
+    """`gap`: largest absolute difference of a score that should be the same; NaN against a number is infinite."""
+
+    gap: float
+    first: pd.Timestamp | None
+
+    @property
+    def words(self) -> str:
+        if self.first is None:
+            return "scores are the same"
+        return f"the score of {self.first.date()} changes (by up to {self.gap:.3g})"
+
+
+def compare(reference: pd.DataFrame, other: pd.DataFrame) -> Finding:
+    """Compare two wide score tables on the sessions and instruments of `reference`."""
+    a = reference.to_numpy()
+    b = other.reindex(index=reference.index, columns=reference.columns).to_numpy()
+    gaps = np.abs(a - b)
+    one_sided = np.isnan(a) != np.isnan(b)
+    gaps = np.where(one_sided, np.inf, np.nan_to_num(gaps, nan=0.0))
+    worst = float(gaps.max(initial=0.0))
+    rows = np.nonzero((gaps > 0).any(axis=1))[0]
+    return Finding(worst, reference.index[rows[0]] if len(rows) else None)
+
+
+def cut_dates(sessions: pd.DatetimeIndex, count: int) -> list[pd.Timestamp]:
+    """`count` sessions spread evenly, the last one left out because nothing follows it."""
+    places = np.linspace(0, len(sessions) - 2, count).round().astype(int)
+    return [sessions[place] for place in sorted(set(places.tolist()))]
+
+
+def truncation(score: Model, bars: pd.DataFrame, full: pd.DataFrame, cuts: list[pd.Timestamp]) -> Finding:
+    """Cut the future off and ask again: the past must not change."""
+    return worst(compare(full.loc[:cut], score(bars[bars["timestamp"] <= cut])) for cut in cuts)
+
+
+def perturbation(score: Model, bars: pd.DataFrame, full: pd.DataFrame, cuts: list[pd.Timestamp], seed: int) -> Finding:
+    """Disturb the future (other prices, missing bars) and ask again: the past must not change."""
+    rng = np.random.default_rng(seed)
+    return worst(compare(full.loc[:cut], score(disturbed(bars, cut, rng))) for cut in cuts)
+
+
+def disturbed(bars: pd.DataFrame, cut: pd.Timestamp, rng: np.random.Generator) -> pd.DataFrame:
+    """The bars with every price after `cut` multiplied at random and a tenth of those bars removed."""
+    future = (bars["timestamp"] > cut).to_numpy()
+    other = bars.copy()
+    for name in ("open", "high", "low", "close", "volume"):
+        if name in other:
+            noise = np.exp(rng.normal(0.0, 0.5, future.sum()))
+            other.loc[future, name] = other.loc[future, name].to_numpy() * noise
+    removed = np.zeros(len(bars), dtype=bool)
+    removed[future] = rng.random(future.sum()) < 0.1
+    return other[~removed]
+
+
+def repetition(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> Finding:
+    """Ask the same question twice, the second time with the rows in another order."""
+    return compare(full, score(bars.iloc[::-1]))
+
+
+def worst(findings: Iterable[Finding]) -> Finding:
+    """The largest gap of several findings and the earliest date of any."""
+    every = list(findings)
+    dates = [finding.first for finding in every if finding.first is not None]
+    return Finding(max(finding.gap for finding in every), min(dates) if dates else None)

@@ -1,0 +1,65 @@
+"""What trading the scores would have earned: both engines on the same targets, and their figures."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.domain import metrics
+from tasks.domain.bars import wide
+from tasks.domain.problem import Strategy
+from tasks.domain.simulate import events, research
+from tasks.domain.simulate.contract import Prices, Result
+from tasks.domain.simulate.portfolio import target_weights
+
+BP = 1e4
+
+
+class Traded(NamedTuple):
+    """`result` of the research engine, `second` of the event engine, on the same targets."""
+
+    result: Result
+    second: Result
+
+    @property
+    def returns(self) -> pd.Series:
+        return metrics.simple_returns(self.result.equity)
+
+
+def prices_of(bars: pd.DataFrame) -> Prices:
+    return Prices(wide(bars, "close"), wide(bars, "open") if "open" in bars else None)
+
+
+def trade(scores: pd.DataFrame, prices: Prices, strategy: Strategy) -> Traded:
+    """Trade the scores over exactly their sessions with both engines."""
+    inside = prices.close.index.isin(scores.index)
+    part = Prices(prices.close[inside], None if prices.open is None else prices.open[inside])
+    weights = target_weights(scores, strategy)
+    return Traded(research.simulate(weights, part, strategy), events.simulate(weights, part, strategy))
+
+
+def engine_gap_bp(traded: Traded) -> float:
+    """Largest difference of equity on any session, in basis points; infinite if the fills are not the same ones."""
+    first, second = traded.result.fills, traded.second.fills
+    keys = ["timestamp", "instrument", "side"]
+    if len(first) != len(second) or not first[keys].reset_index(drop=True).equals(second[keys].reset_index(drop=True)):
+        return np.inf
+    one, two = traded.result.equity, traded.second.equity
+    gaps = (one - two).abs() / one.where(one > 0)
+    return float(gaps.max() * BP)
+
+
+def figures(traded: Traded) -> dict[str, float]:
+    equity, fills = traded.result.equity, traded.result.fills
+    returns = traded.returns
+    return {
+        "backtest.total_return": metrics.total_return(equity),
+        "backtest.annual_return": metrics.annual_return(equity),
+        "backtest.annual_volatility": metrics.annual_volatility(returns),
+        "backtest.sharpe_ratio": metrics.sharpe_ratio(returns),
+        "backtest.max_drawdown": metrics.max_drawdown(equity),
+        "backtest.turnover": metrics.turnover(fills, equity),
+        "backtest.trades": float(len(fills)),
+        "backtest.cost": float(fills["cost"].sum()),
+        "backtest.engine_gap_bp": engine_gap_bp(traded),
+    }

@@ -1,0 +1,137 @@
+"""The state folder: where everything the system writes lives, who holds it, and how a file gets there whole."""
+
+import fcntl
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from tasks.domain.errors import UsageError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+HOME_VARIABLE = "COUNTERSIGN_HOME"
+
+
+def home() -> Path:
+    return Path(os.environ.get(HOME_VARIABLE, CHECKOUT / "mlruns")).resolve()
+
+
+def prepare() -> Path:
+    """Make the state folder and point every dependency into it, telemetry off. Call before importing them.
+
+    Raises:
+        UsageError: the folder can't be written.
+    """
+    folder = home()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as fault:
+        raise UsageError(
+            f"state folder {folder}: cannot be written ({fault.strerror}); set {HOME_VARIABLE} to a folder that can"
+        ) from None
+    fixed = {
+        HOME_VARIABLE: str(folder),
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_LEVEL": os.environ.get("PREFECT_LOGGING_LEVEL", "INFO"),
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_TRACKING_URI": tracking_uri(folder),
+        # Work is done by CPU-bound LightGBM and numpy; two threads are the smallest machine aimed at.
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
+        # Threads that spin while they wait make LightGBM 50 times slower where another process wants the core.
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": str(folder / "cache" / "matplotlib"),
+    }
+    os.environ.update(fixed)
+    return folder
+
+
+def tracking_uri(folder: Path) -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file so that a crash leaves either the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def as_json(content: Any) -> bytes:
+    """Canonical JSON: equal content, equal bytes."""
+    return (json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def folder_digests(folder: Path, prefix: str = "") -> dict[str, str]:
+    """SHA-256 of every file below a folder by its relative name."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {prefix + path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in files}
+
+
+@contextmanager
+def exclusive(name: str) -> Iterator[int]:
+    """Hold a named lock while the block runs; yields its descriptor so that child processes can share it.
+
+    The operating system frees it when the last holder ends, however it ends.
+
+    Raises:
+        UsageError: somebody else holds it.
+    """
+    path = home() / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"{name}: another run holds this problem; wait until it has ended") from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@cache
+def code_sha256() -> str:
+    """Digest of the source that produces evidence, so that a changed line is a changed candidate."""
+    content = {
+        room + "/" + name: digest
+        for room in ("flows", "tasks")
+        for name, digest in folder_digests(CHECKOUT / room).items()
+        if name.endswith(".py")
+    }
+    return sha256(as_json(content))
+
+
+@cache
+def lock_sha256() -> str:
+    return sha256((CHECKOUT / "requirements.lock").read_bytes())
+
+
+@cache
+def git_commit() -> str:
+    """The checkout's commit, `-dirty` where tracked files differ from it, or "none" outside git."""
+    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "none"
+    return found.stdout.strip() or "none"

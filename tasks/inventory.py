@@ -1,0 +1,29 @@
+"""What there is: problems, versions, decisions, aliases."""
+
+from typing import Any
+
+from tasks import configuration, evidence, ledger
+from tasks.domain import names
+
+
+def problems() -> list[dict[str, Any]]:
+    """One row per problem: those in `problems/` and those with evidence."""
+    folder = evidence.problem_folder("x").parent
+    known = {path.name for path in folder.iterdir() if path.name != "layouts"} if folder.exists() else set()
+    return [row(name) for name in sorted(known | set(configuration.problem_names()))]
+
+
+def row(name: str) -> dict[str, Any]:
+    versions = ledger.versions(name)
+    pointers = {
+        f"{model}@{alias}": version
+        for model in (name, names.live(name))
+        for alias, version in ledger.aliases(model).items()
+    }
+    return {
+        "problem": name,
+        "versions": len(versions),
+        "newest": f"{name}/{versions[-1].version}" if versions else "none",
+        "decision": versions[-1].tags.get(names.TAG_DECISION, "none yet") if versions else "",
+        "aliases": ", ".join(f"{alias} → {version}" for alias, version in sorted(pointers.items())),
+    }

@@ -1,0 +1,258 @@
+"""The only door to MLflow: runs, figures, artifacts, registered versions, aliases."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlparse
+
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, LoggedModelStatus, Metric, Param, RunTag, ViewType
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from tasks.domain import names
+from tasks.domain.errors import UsageError, VerificationFailed
+from tasks.home import code_sha256, folder_digests, git_commit, home, lock_sha256
+
+# MLflow writes this file into the model's own folder whenever somebody loads `models:/name/version`
+# from a local artifact store. It holds the name and version and takes no part in scoring.
+WRITTEN_ON_LOAD = "registered_model_meta"
+NOTE = "mlflow.note.content"
+
+
+def client() -> MlflowClient:
+    return MlflowClient()
+
+
+def experiment_id(problem: str, stage: str) -> str:
+    """The stage's experiment; its artifacts are plain files, so that clients with and without a server agree."""
+    name = names.experiment(problem, stage)
+    found = client().get_experiment_by_name(name)
+    if found is None:
+        folder = home() / "artifacts" / problem / stage
+        return str(client().create_experiment(name, artifact_location=folder.as_uri()))
+    return str(found.experiment_id)
+
+
+class Run:
+    """An MLflow run being written."""
+
+    def __init__(self, run_id: str, experiment: str) -> None:
+        self.id = run_id
+        self.experiment = experiment
+
+    def figures(self, values: Mapping[str, float]) -> None:
+        now = int(time.time() * 1000)
+        client().log_batch(self.id, metrics=[Metric(name, value, now, 0) for name, value in values.items()])
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        client().log_batch(self.id, params=[Param(name, str(value)) for name, value in values.items()])
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        client().log_batch(self.id, tags=[RunTag(name, value) for name, value in values.items()])
+
+    def artifacts(self, folder: Path) -> None:
+        client().log_artifacts(self.id, str(folder))
+
+    def input(self, table: str, version: int, sha: str, context: str) -> None:
+        """Log a dataset read; MLflow shows 36 characters of its digest, the tag holds all."""
+        dataset = Dataset(name=table, digest=sha[:36], source_type="delta", source=f"{table}@{version}")
+        client().log_inputs(self.id, [DatasetInput(dataset, [])])
+        self.tags({f"{names.TAG}input.{context}": f"{table}@{version} sha256:{sha}"})
+
+
+@contextmanager
+def run(problem: str, stage: str, name: str, tags: Mapping[str, str], parent: str | None = None) -> Iterator[Run]:
+    """A run that ends FINISHED, or FAILED if the block raises; a killed process leaves it to `close_orphans`."""
+    experiment = experiment_id(problem, stage)
+    lineage = {
+        names.TAG_PROBLEM: problem,
+        names.TAG_GIT: git_commit(),
+        names.TAG_CODE_SHA256: code_sha256(),
+        names.TAG_LOCK_SHA256: lock_sha256(),
+    }
+    if parent:
+        lineage["mlflow.parentRunId"] = parent
+    created = client().create_run(experiment, run_name=name, tags=lineage | dict(tags))
+    try:
+        yield Run(created.info.run_id, experiment)
+    except BaseException:
+        client().set_terminated(created.info.run_id, "FAILED")
+        raise
+    client().set_terminated(created.info.run_id, "FINISHED")
+
+
+def stage_experiments(problem: str) -> list[str]:
+    found = client().search_experiments(filter_string=f"name LIKE '{problem}/%'")
+    return [experiment.experiment_id for experiment in found]
+
+
+def close_orphans(problem: str) -> int:
+    """Mark runs that a killed process left RUNNING; call only while holding the problem's lock."""
+    experiments = stage_experiments(problem)
+    if not experiments:
+        return 0
+    left = client().search_runs(experiments, "attributes.status = 'RUNNING'", max_results=1000)
+    for orphan in left:
+        client().set_tag(orphan.info.run_id, f"{names.TAG}killed", "its process ended without closing it")
+        client().set_terminated(orphan.info.run_id, "KILLED")
+    return len(left)
+
+
+def recorded_trials(problem: str) -> dict[str, float]:
+    """Every distinct trial ever run for a problem, deleted runs included: its key → Sharpe ratio per session."""
+    experiment = client().get_experiment_by_name(names.experiment(problem, names.TRAIN))
+    found: dict[str, float] = {}
+    token: str | None = None
+    while experiment is not None:
+        page = client().search_runs(
+            [experiment.experiment_id],
+            f"tags.`{names.TAG_KIND}` = 'trial'",
+            ViewType.ALL,
+            max_results=1000,
+            page_token=token,
+        )
+        for trial in page:
+            found[trial.data.params["trial_key"]] = trial.data.metrics.get("train.session_sharpe_ratio", 0.0)
+        token = page.token
+        if not token:
+            break
+    return found
+
+
+def run_figures(run_id: str) -> dict[str, float]:
+    try:
+        return dict(client().get_run(run_id).data.metrics)
+    except MlflowException:
+        raise VerificationFailed(f"MLflow: run {run_id} is gone") from None
+
+
+def run_folder(run_id: str) -> Path:
+    """Where MLflow holds a run's artifacts."""
+    try:
+        return as_path(client().get_run(run_id).info.artifact_uri)
+    except MlflowException:
+        raise VerificationFailed(f"MLflow: run {run_id} is gone") from None
+
+
+def git_tag() -> dict[str, str]:
+    return {names.TAG_GIT: git_commit()}
+
+
+def run_link(run_id: str) -> str:
+    """The run's page, as a link that works in a description inside MLflow's own pages."""
+    found = client().get_run(run_id)
+    return f"#/experiments/{found.info.experiment_id}/runs/{run_id}"
+
+
+def as_path(uri: str) -> Path:
+    """A local folder for an artifact address, downloaded if it lies elsewhere."""
+    parsed = urlparse(uri)
+    if parsed.scheme in ("", "file"):
+        return Path(unquote(parsed.path))
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+
+
+# --- registry -----------------------------------------------------------------------------------------------
+
+
+def split_reference(reference: str) -> tuple[str, int]:
+    """`name/version` → its two parts.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    name, _, version = reference.rpartition("/")
+    if not name or not version.isdigit():
+        raise UsageError(f"{reference!r}: expected MODEL/VERSION, for example sp500_alpha/1")
+    return name, int(version)
+
+
+def get_version(model: str, version: int) -> ModelVersion:
+    try:
+        return client().get_model_version(model, str(version))
+    except MlflowException:
+        raise UsageError(f"{model}/{version}: no such model version; see `countersign status`") from None
+
+
+def versions(model: str) -> list[ModelVersion]:
+    """All versions of a registered model, oldest first."""
+    found = client().search_model_versions(f"name = '{model}'", max_results=10_000)
+    return sorted(found, key=lambda version: int(version.version))
+
+
+def version_of_candidate(model: str, candidate: str) -> int | None:
+    for version in versions(model):
+        if version.tags.get(names.TAG_CANDIDATE) == candidate:
+            return int(version.version)
+    return None
+
+
+def store_model(run: Run, name: str, folder: Path) -> str:
+    """Log a saved model with its run, byte for byte; returns its address for `register`."""
+    logged = client().create_logged_model(run.experiment, name=name, source_run_id=run.id, model_type="pyfunc")
+    client().log_model_artifacts(logged.model_id, str(folder))
+    client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    return f"models:/{logged.model_id}"
+
+
+def register(model: str, source: str, run_id: str, tags: Mapping[str, str]) -> int:
+    ensure_model(model)
+    made = client().create_model_version(
+        model, source=source, run_id=run_id, tags=dict(tags), model_id=source.removeprefix("models:/")
+    )
+    return int(made.version)
+
+
+def ensure_model(model: str) -> None:
+    try:
+        client().create_registered_model(model)
+    except MlflowException as fault:
+        if fault.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+def release_copy(model: str, version: int, live: str, candidate: str) -> int:
+    """The candidate's version in the registered model of released ones, copied there if it is not yet."""
+    ensure_model(live)
+    existing = version_of_candidate(live, candidate)
+    if existing is not None:
+        return existing
+    return int(client().copy_model_version(f"models:/{model}/{version}", live).version)
+
+
+def model_folder(model: str, version: int) -> Path:
+    get_version(model, version)
+    return as_path(client().get_model_version_download_uri(model, str(version)))
+
+
+def model_digests(model: str, version: int) -> dict[str, str]:
+    """SHA-256 of every file of a registered version that takes part in scoring, by `model/<file>`."""
+    return digests_below(model_folder(model, version))
+
+
+def digests_below(folder: Path) -> dict[str, str]:
+    found = folder_digests(folder, f"{names.MODEL}/")
+    found.pop(f"{names.MODEL}/{WRITTEN_ON_LOAD}", None)
+    return found
+
+
+def aliases(model: str) -> dict[str, int]:
+    try:
+        found = client().get_registered_model(model).aliases
+    except MlflowException:
+        return {}
+    return {alias: int(version) for alias, version in found.items()}
+
+
+def move_alias(model: str, alias: str, version: int) -> None:
+    client().set_registered_model_alias(model, alias, str(version))
+
+
+def describe_version(model: str, version: int, text: str, tags: Mapping[str, str]) -> None:
+    client().update_model_version(model, str(version), text)
+    for name, value in tags.items():
+        client().set_model_version_tag(model, str(version), name, value)

@@ -1,0 +1,68 @@
+"""One worker a problem, and the traces of those that died before it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID
+
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+    TaskRunFilter,
+    TaskRunFilterFlowRunId,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import FlowRunContext
+from prefect.states import Crashed
+
+from tasks import ledger
+from tasks.home import exclusive
+
+HELD_BY_PARENT = "COUNTERSIGN_LOCK"
+UNFINISHED = [StateType.RUNNING, StateType.CANCELLING]
+
+
+@contextmanager
+def working_on(problem: str) -> Iterator[int]:
+    """Hold the problem while the block runs and close what dead processes left open; yields the lock.
+
+    A stage that the retrain flow started shares the lock its parent holds.
+    """
+    if inherited := os.environ.get(HELD_BY_PARENT):
+        yield int(inherited)
+        return
+    with exclusive(problem) as lock:
+        close_orphans(problem)
+        yield lock
+
+
+def close_orphans(problem: str) -> None:
+    """End every MLflow and Prefect run of a problem that says RUNNING; the caller holds the lock, so none is."""
+    ledger.close_orphans(problem)
+    own = ancestry()
+    with get_client(sync_client=True) as api:
+        for left in unfinished(api):
+            if left.parameters.get("problem") == problem and left.id not in own:
+                crash(api, left)
+
+
+def ancestry() -> set[UUID]:
+    """The flow runs this process works for: they are alive."""
+    context = FlowRunContext.get()
+    return {context.flow_run.id} if context and context.flow_run else set()
+
+
+def unfinished(api: SyncPrefectClient) -> list[FlowRun]:
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))
+    return list(api.read_flow_runs(flow_run_filter=FlowRunFilter(state=state), limit=200))
+
+
+def crash(api: SyncPrefectClient, left: FlowRun) -> None:
+    message = "Its process ended without reporting; closed by the next run."
+    api.set_flow_run_state(left.id, Crashed(message=message), force=True)
+    only = TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[left.id]))
+    for child in api.read_task_runs(task_run_filter=only):
+        if child.state is None or not child.state.is_final():
+            api.set_task_run_state(child.id, Crashed(message=message), force=True)

@@ -1,0 +1,60 @@
+"""Signed snapshots: which one is current, what it holds, and its two parts."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from tasks import evidence, lake
+from tasks.domain import names
+from tasks.domain.errors import VerificationFailed
+from tasks.home import as_json, sha256
+
+
+class Snapshot(NamedTuple):
+    """A signed state of the tables. `key` names its evidence; `manifest` holds versions, digests and counts."""
+
+    problem: str
+    key: str
+    manifest: dict[str, Any]
+    new: bool
+
+    @property
+    def sha256(self) -> str:
+        """Digest of development and lockbox together."""
+        return sha256(as_json([self.digest(part) for part in (lake.DEVELOPMENT, lake.LOCKBOX)]))
+
+    @property
+    def as_of(self) -> str:
+        return str(self.manifest["as_of"])
+
+    def digest(self, part: str) -> str:
+        return str(self.manifest["tables"][part]["sha256"])
+
+    def read(self, part: str) -> pd.DataFrame:
+        """Bars of one part, compared with the signed digest."""
+        table = self.manifest["tables"][part]
+        return lake.read(self.problem, part, table["version"], table["sha256"])
+
+
+def pointer(problem: str) -> Path:
+    return evidence.problem_folder(problem) / "snapshots" / "current"
+
+
+def current(problem: str, key: str | None = None) -> Snapshot:
+    """The snapshot last completed, or the one named, its manifest checked against its signed link.
+
+    Raises:
+        VerificationFailed: there is none, or its evidence is not whole.
+    """
+    if key is None:
+        if not pointer(problem).exists():
+            raise VerificationFailed(f"{problem}: no snapshot yet; run `countersign collect {problem}`")
+        key = pointer(problem).read_text().strip()
+    folder = evidence.snapshot_folder(problem, key)
+    signed = evidence.read_statement(folder, names.COLLECT).products[f"{names.COLLECT}/{names.MANIFEST}"]
+    content = (folder / names.MANIFEST).read_bytes()
+    if sha256(content) != signed:
+        raise VerificationFailed(f"snapshot {key}: {names.MANIFEST} differs from what the steward signed")
+    return Snapshot(problem, key, json.loads(content), new=False)

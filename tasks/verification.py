@@ -1,0 +1,145 @@
+"""Verify one registered version: signatures, files, figures, decision, aliases. Trusts only the public keys."""
+
+import json
+from typing import Any, NamedTuple
+
+from tasks import aliases, candidates, evidence, lake, ledger, models
+from tasks.candidates import Candidate
+from tasks.domain import names
+from tasks.domain.errors import VerificationFailed
+from tasks.domain.gates import decide, parse_policy
+from tasks.home import folder_digests, sha256
+
+FIGURES_OF = {names.VALIDATE: names.VALIDATION, names.BACKTEST: names.BACKTEST_REPORT}
+
+
+class Verification(NamedTuple):
+    """`faults`: every broken item in words; empty means verified."""
+
+    reference: str
+    decision: str
+    approved: bool
+    aliases: dict[str, int]
+    faults: list[str]
+
+
+def verify(reference: str) -> Verification:
+    """Check a version of the candidates' model, or of the released one, against all its evidence.
+
+    Raises:
+        UsageError: there is no such version.
+    """
+    name, number = ledger.split_reference(reference)
+    problem = name.removesuffix(".live")
+    try:
+        found = source_candidate(name, number)
+    except VerificationFailed as fault:
+        return Verification(reference, "unknown", False, {}, [str(fault)])
+    faults = inspect(found)
+    if name != problem:
+        faults += copy_faults(found, name, number)
+    faults += aliases.unauthorised(problem, (problem, names.live(problem)))
+    decision = "unknown" if faults else ("accepted" if found.decision()["accepted"] else "refused")
+    pointing = {f"{model}@{alias}": version for model, alias, version in pointing_at(found)}
+    return Verification(reference, decision, found.is_done(names.APPROVE), pointing, faults)
+
+
+def source_candidate(name: str, number: int) -> Candidate:
+    """The candidate behind a version of either registered model."""
+    problem = name.removesuffix(".live")
+    if name == problem:
+        return candidates.candidate(name, number)
+    tag = ledger.get_version(name, number).tags.get(names.TAG_CANDIDATE, "")
+    source = ledger.version_of_candidate(problem, tag)
+    if source is None:
+        raise VerificationFailed(f"{name}/{number}: no evidence; it was not copied from a candidate")
+    return candidates.candidate(problem, source)
+
+
+def inspect(found: Candidate) -> list[str]:
+    """All that can be wrong with a candidate, the chain first: without it, nothing else means much."""
+    stages = [stage for stage in (*names.STAGES, names.APPROVE) if stage != names.APPROVE or any_link(found, stage)]
+    layout = evidence.RELEASE_LAYOUT if names.APPROVE in stages else evidence.CANDIDATE_LAYOUT
+    faults = evidence.chain_faults(found.folder, layout)
+    faults += registry_faults(found)
+    for stage in stages:
+        if evidence.is_signed(found.folder, stage):
+            faults += guarded(stage_faults, found, stage)
+    return faults or guarded(decision_faults, found)
+
+
+def any_link(found: Candidate, stage: str) -> bool:
+    return any(found.folder.glob(f"{stage}.*.link"))
+
+
+def guarded(check: Any, *arguments: Any) -> list[str]:
+    """A check's findings; evidence that it can't read is a finding too."""
+    try:
+        return list(check(*arguments))
+    except VerificationFailed as fault:
+        return [] if str(fault).startswith("link ") else [str(fault)]
+
+
+def registry_faults(found: Candidate) -> list[str]:
+    """The registered files against those the trainer signed."""
+    try:
+        signed = found.signed_model()
+    except VerificationFailed:
+        return []  # named already by the chain
+    faults = models.differences(signed, ledger.model_digests(found.model, found.version))
+    registered = ledger.get_version(found.model, found.version)
+    trained = evidence.read_statement(found.folder, names.TRAIN)
+    if registered.source != trained.model:
+        faults.append(f"version {found.reference}: registered from {registered.source}, signed was {trained.model}")
+    return faults
+
+
+def copy_faults(found: Candidate, live: str, number: int) -> list[str]:
+    return models.differences(found.signed_model(), ledger.model_digests(live, number))
+
+
+def stage_faults(found: Candidate, stage: str) -> list[str]:
+    """A stage's files, figures and subject in MLflow against its signed link."""
+    statement = evidence.read_statement(found.folder, stage)
+    prefix = f"{stage}/"
+    signed = {name: value for name, value in statement.products.items() if name.startswith(prefix)}
+    held = folder_digests(ledger.run_folder(statement.run_id), prefix)
+    faults = models.differences(signed, held)
+    if stage in (names.VALIDATE, names.BACKTEST, names.DECIDE) and statement.model != found.reference:
+        faults.append(f"link {stage}: is about {statement.model}, not {found.reference}")
+    if stage in FIGURES_OF and not faults:
+        faults += figure_faults(found, stage, statement.run_id)
+    if stage == names.COLLECT and not faults:
+        found.snapshot().read(lake.DEVELOPMENT)
+        found.snapshot().read(lake.LOCKBOX)
+    return faults
+
+
+def figure_faults(found: Candidate, stage: str, run_id: str) -> list[str]:
+    """Figures that MLflow shows against those in the signed report."""
+    signed, shown = found.figures(stage), ledger.run_figures(run_id)
+    return [
+        f"metric {name}: MLflow shows {shown.get(name)}, signed was {signed.get(name)} ({stage} run {run_id})"
+        for name in sorted(signed.keys() | shown.keys())
+        if signed.get(name) != shown.get(name)
+    ]
+
+
+def decision_faults(found: Candidate) -> list[str]:
+    """The decision must follow from the signed figures and the signed gates."""
+    recorded = found.decision()
+    gates = found.file(names.DECIDE, names.POLICY)
+    policy = parse_policy(json.loads(gates), f"{found.reference}: {names.POLICY}")
+    verdict = decide(policy, found.figures(names.VALIDATE) | found.figures(names.BACKTEST))
+    same = all(recorded[key] == value for key, value in verdict.model_dump(mode="json").items())
+    faults = [] if same else [f"decision {found.reference}: does not follow from the figures and gates"]
+    if recorded["policy_sha256"] != sha256(gates) or recorded["model"] != found.reference:
+        faults.append(f"decision {found.reference}: names other gates or another model")
+    return faults
+
+
+def pointing_at(found: Candidate) -> list[tuple[str, str, int]]:
+    live = names.live(found.model)
+    copy = ledger.version_of_candidate(live, found.id)
+    own = [(found.model, alias, v) for alias, v in ledger.aliases(found.model).items() if v == found.version]
+    return own + [(live, alias, v) for alias, v in ledger.aliases(live).items() if v == copy]
