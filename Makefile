@@ -49,6 +49,5 @@ lock: setup  ## Pin what pyproject.toml asks for anew
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
 
-clean:  ## Remove the environment and all state (evidence included)
+clean:  ## Remove the environment and caches; state in mlruns stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find mlruns -mindepth 1 -not -name .gitkeep -delete

@@ -32,11 +32,11 @@ REFUSED_BY_GATE = 3
 
 def run_flow(flow: str, problem: str, as_json: bool, parameters: dict[str, Any]) -> dict[str, Any]:
     """Run a flow in its own process against a real Prefect server, drawing its progress."""
-    from flows.process import Job, launch
+    from flows.process import Job, Worker
     from flows.servers import prefect_api
 
     with screen.progress(quiet=as_json) as draw, prefect_api():
-        return launch(Job(flow, parameters, problem), draw, {})
+        return Worker(flow, problem, {}).run(Job(parameters), draw)
 
 
 def name_of(problem: str) -> str:

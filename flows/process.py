@@ -1,7 +1,7 @@
 """Each stage in a process of its own: started, followed and ended with its parent.
 
-`launch` starts one; `python -m flows.process FLOW` is what runs inside. Parameters go in by standard input, which
-stays open as a sign of life: when it closes, the stage ends at once. Progress and the result come back by a pipe.
+A `Worker` starts one; `python -m flows.process FLOW PROBLEM` is what runs inside. The job goes in by standard input,
+which stays open as a sign of life: when it closes, the stage ends at once. Progress and result come back by a pipe.
 """
 
 import importlib
@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,84 +22,118 @@ from tasks.domain import errors
 from tasks.home import CHECKOUT, home, prepare
 from tasks.progress import CHANNEL, send
 
-PARENT_TASK = "COUNTERSIGN_PARENT_TASK"
 Message = dict[str, Any]
 
 
 class Job(NamedTuple):
-    """A flow to run: its name (module and function in `flows`), parameters, and the problem it works on."""
+    """A flow run to do: its parameters, and the task run of the parent flow that asked for it."""
 
-    flow: str
     parameters: dict[str, Any]
-    problem: str
+    parent_task: str | None = None
 
 
-def launch(
-    job: Job, on_message: Callable[[Message], None], extra: dict[str, str], pass_fds: Sequence[int] = ()
-) -> dict[str, Any]:
-    """Run a flow in a new process and return its result.
+class Worker:
+    """A process for one run of one flow. It imports what it needs at once and then waits for its job."""
 
-    Raises:
-        CountersignError: the flow's own error, of its own class; StageKilled if the process ended without one.
-    """
-    log = home() / "logs" / f"{job.problem}-{job.flow}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    incoming, outgoing = os.pipe()
-    with log.open("wb") as sink:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.process", job.flow],
-            stdin=subprocess.PIPE,
-            stdout=sink,
-            stderr=sink,
-            env=os.environ | extra | {CHANNEL: str(outgoing)},
-            cwd=CHECKOUT,
-            pass_fds=(outgoing, *pass_fds),
+    def __init__(self, flow: str, problem: str, extra: dict[str, str], pass_fds: Sequence[int] = ()) -> None:
+        self.flow = flow
+        self.log = log_path(problem, flow)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.incoming, outgoing = os.pipe()
+        with self.log.open("wb") as sink:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.process", flow, problem],
+                stdin=subprocess.PIPE,
+                stdout=sink,
+                stderr=sink,
+                env=os.environ | extra | {CHANNEL: str(outgoing)},
+                cwd=CHECKOUT,
+                pass_fds=(outgoing, *pass_fds),
+            )
+        os.close(outgoing)
+
+    def run(self, job: Job, on_message: Callable[[Message], None]) -> dict[str, Any]:
+        """Do the job and return the flow's result.
+
+        Raises:
+            CountersignError: the flow's own error, of its own class; StageKilled if the process ended without one.
+        """
+        with suppress(BrokenPipeError):  # a process that is gone already is named below
+            self.write(json.dumps(job._asdict(), default=str).encode() + b"\n")
+        outcome = self.follow(on_message)
+        status = self.process.wait()
+        if "result" in outcome:
+            return dict(outcome["result"])
+        if "error" in outcome:
+            raise getattr(errors, outcome["error"]["kind"])(outcome["error"]["message"])
+        raise errors.StageKilled(
+            f"{self.flow}: its process ended without a result (status {status}); see {self.log}"
         )
-    os.close(outgoing)
-    outcome = follow(process, job, incoming, on_message)
-    status = process.wait()
-    if "result" in outcome:
-        return dict(outcome["result"])
-    if "error" in outcome:
-        raise getattr(errors, outcome["error"]["kind"])(outcome["error"]["message"])
-    raise errors.StageKilled(f"{job.flow}: its process ended without a result (status {status}); see {log}")
+
+    def write(self, content: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(content)
+        self.process.stdin.flush()
+
+    def follow(self, on_message: Callable[[Message], None]) -> Message:
+        """Pass progress on until the process has said its last word, and return that."""
+        outcome: Message = {}
+        with os.fdopen(self.incoming) as lines:
+            for line in lines:
+                message = json.loads(line)
+                if "step" in message:
+                    on_message(message)
+                else:
+                    outcome = message
+        return outcome
+
+    def close(self) -> None:
+        """End the process if it still waits or works."""
+        with suppress(BrokenPipeError):
+            self.process.communicate()
 
 
-def follow(
-    process: "subprocess.Popen[bytes]", job: Job, incoming: int, on_message: Callable[[Message], None]
-) -> Message:
-    """Hand the job over, pass progress on, and keep the last word."""
-    assert process.stdin is not None
-    outcome: Message = {}
-    process.stdin.write(json.dumps(job._asdict(), default=str).encode() + b"\n")
-    process.stdin.flush()
-    with os.fdopen(incoming) as lines:
-        for line in lines:
-            message = json.loads(line)
-            if "step" in message:
-                on_message(message)
-            else:
-                outcome = message
-    return outcome
+class Relay:
+    """Workers for flows that follow each other: each is started while the one before it works, so that its imports
+    take no time of their own."""
+
+    def __init__(self, order: Sequence[str], problem: str, extra: dict[str, str], pass_fds: Sequence[int]) -> None:
+        self.order = list(order)
+        self.start = lambda flow: Worker(flow, problem, extra, pass_fds)
+        self.waiting = {self.order[0]: self.start(self.order[0])}
+
+    def take(self, flow: str) -> Worker:
+        """The worker for a flow; the one for the flow after it starts to get ready."""
+        worker = self.waiting.pop(flow, None) or self.start(flow)
+        for following in self.order[self.order.index(flow) + 1 :][:1]:
+            self.waiting[following] = self.start(following)
+        return worker
+
+    def close(self) -> None:
+        for worker in self.waiting.values():
+            worker.close()
 
 
-def main() -> None:
-    """Inside the stage's process."""
-    job = Job(**json.loads(read_line(sys.stdin.fileno())))
-    threading.Thread(target=end_with_parent, daemon=True).start()
+def log_path(problem: str, flow: str) -> Path:
+    return home() / "logs" / f"{problem}-{flow}.log"
+
+
+def main(name: str, problem: str) -> None:
+    """Inside the process."""
     try:
         prepare()
-        send({"result": run(job)})
+        flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        line = read_line(sys.stdin.fileno())
+        if not line:
+            return
+        threading.Thread(target=end_with_parent, daemon=True).start()
+        send({"result": run(flow, Job(**json.loads(line)), problem)})
     except errors.CountersignError as fault:
         send({"error": {"kind": type(fault).__name__, "message": str(fault)}})
     except Exception as fault:  # noqa: BLE001 - the last resort of a process: reported, and logged in full
         traceback.print_exc()
-        words = f"{job.flow}: unexpected fault: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
-        send({"error": {"kind": "CountersignError", "message": f"{words}; see {log_name(job)}"}})
-
-
-def log_name(job: Job) -> Path:
-    return home() / "logs" / f"{job.problem}-{job.flow}.log"
+        words = f"{name}: unexpected fault: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
+        send({"error": {"kind": "CountersignError", "message": f"{words}; see {log_path(problem, name)}"}})
 
 
 def read_line(descriptor: int) -> bytes:
@@ -115,23 +150,21 @@ def end_with_parent() -> None:
     os._exit(1)
 
 
-def run(job: Job) -> dict[str, Any]:
+def run(flow: Any, job: Job, problem: str) -> dict[str, Any]:
     """Run the flow as a recorded run of the Prefect server, below the parent's task run if there is one."""
-    from flows.servers import wait_until_healthy
-
-    flow = getattr(importlib.import_module(f"flows.{job.flow}"), job.flow)
-    wait_until_healthy("prefect", os.environ["PREFECT_API_URL"] + "/health")
     from prefect.client.orchestration import get_client
     from prefect.flow_engine import run_flow
     from prefect.states import Pending
 
-    parent = os.environ.get(PARENT_TASK)
+    from flows.servers import wait_until_healthy
+
+    wait_until_healthy("prefect", os.environ["PREFECT_API_URL"] + "/health")
     with get_client(sync_client=True) as api:
         flow_run = api.create_flow_run(
             flow,
             parameters=job.parameters,
-            parent_task_run_id=UUID(parent) if parent else None,
-            tags=[f"problem:{job.problem}"],
+            parent_task_run_id=UUID(job.parent_task) if job.parent_task else None,
+            tags=[f"problem:{problem}"],
             state=Pending(),
         )
     result = run_flow(flow, flow_run=flow_run, parameters=job.parameters)
@@ -158,4 +191,4 @@ def wait_for_records(flow_run_id: str, seconds: float = 30) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

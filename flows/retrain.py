@@ -1,6 +1,8 @@
 """Retrain: the whole first line, each stage in a process of its own under its own key."""
 
 import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import date
 from typing import Any
 from uuid import uuid4
@@ -9,14 +11,19 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
-from flows.process import PARENT_TASK, Job, launch
+from flows.process import Job, Relay
 from tasks import configuration, evidence, recovery
+from tasks.domain import names
 from tasks.progress import send
 from tasks.recording import RETRAIN_ID
 
+ORDER = ("collect", "train", "validate", "backtest", "promote")
+
 
 @flow(name="retrain", log_prints=True)
-def retrain(problem: str, as_of: date | None = None, data: str | None = None, force: bool = False) -> dict[str, Any]:
+def retrain(
+    problem: str, as_of: date | None = None, data: str | None = None, force: bool = False
+) -> dict[str, Any]:
     """Collect, train, validate, backtest and decide for a problem.
 
     Args:
@@ -26,34 +33,43 @@ def retrain(problem: str, as_of: date | None = None, data: str | None = None, fo
         force: train again even if nothing is new.
     """
     name = configuration.load_problem(problem).name
+    with relay(name) as stages:
+        snapshot = run_stage(stages, "collect", problem=problem, data=data, as_of=as_of)
+        trained = run_stage(stages, "train", problem=problem, snapshot=snapshot["snapshot"], force=force)
+        model, folder = trained["model"], evidence.candidate_folder(name, trained["candidate"])
+        if not evidence.is_signed(folder, names.VALIDATE):
+            run_stage(stages, "validate", model=model)
+        if not evidence.is_signed(folder, names.BACKTEST):
+            run_stage(stages, "backtest", model=model)
+        verdict = run_stage(stages, "promote", model=model)
+    return {"problem": name, "collected": snapshot, "trained": trained, "verdict": verdict, "new": verdict["new"]}
+
+
+@contextmanager
+def relay(problem: str) -> Iterator[Relay]:
+    """The stages' processes, while this one holds the problem; what a dead one leaves open is closed at the end."""
     os.environ.setdefault(RETRAIN_ID, uuid4().hex)
-    with recovery.working_on(name) as lock:
+    with recovery.working_on(problem) as lock:
         evidence.establish()
-        snapshot = stage("collect", name, lock, problem=problem, data=data, as_of=as_of)
-        trained = stage("train", name, lock, problem=problem, snapshot=snapshot["snapshot"], force=force)
-        model = trained["model"]
-        validated = stage("validate", name, lock, model=model)
-        traded = stage("backtest", name, lock, model=model)
-        verdict = stage("promote", name, lock, model=model)
-    new = trained["new"] or validated["new"] or traded["new"] or verdict["new"]
-    return {"problem": name, "collected": snapshot, "trained": trained, "verdict": verdict, "new": new}
+        shared = {recovery.HELD_BY_PARENT: str(lock)}
+        with closing(Relay(ORDER, problem, shared, pass_fds=[lock])) as stages:
+            try:
+                yield stages
+            except BaseException:
+                recovery.close_orphans(problem)
+                raise
 
 
-def stage(name: str, of: str, lock: int, **parameters: Any) -> dict[str, Any]:
-    return run_stage.with_options(task_run_name=name)(Job(name, parameters, of), lock)
+def run_stage(stages: Relay, name: str, **parameters: Any) -> dict[str, Any]:
+    return stage.with_options(task_run_name=name)(stages, name, parameters)
 
 
 @task(cache_policy=NO_CACHE)
-def run_stage(job: Job, lock: int) -> dict[str, Any]:
-    """Run one stage's flow in its own process, as a child of this run; it shares the lock and ends with us."""
+def stage(stages: Relay, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Run one stage's flow in its own process, as a child of this run."""
     context = TaskRunContext.get()
-    parent = {PARENT_TASK: str(context.task_run.id)} if context else {}
-    send({"step": "starting", "stage": job.flow})
-    shared = parent | {recovery.HELD_BY_PARENT: str(lock)}
-    try:
-        result = launch(job, lambda said: send(said | {"stage": job.flow}), shared, pass_fds=[lock])
-    except BaseException:
-        recovery.close_orphans(job.problem)
-        raise
-    send({"step": "done" if result["new"] else "nothing new", "stage": job.flow, "ended": True})
+    job = Job(parameters, str(context.task_run.id) if context else None)
+    send({"step": "starting", "stage": name})
+    result = stages.take(name).run(job, lambda said: send(said | {"stage": name}))
+    send({"step": "done" if result["new"] else "nothing new", "stage": name, "ended": True})
     return result

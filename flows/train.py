@@ -8,6 +8,7 @@ from prefect import flow
 
 from tasks import candidates, configuration, evidence, recovery, snapshots, training
 from tasks.domain import names
+from tasks.home import as_json, sha256
 from tasks.progress import step
 from tasks.recording import recorded
 
@@ -30,8 +31,10 @@ def train(problem: str, snapshot: str | None = None, force: bool = False) -> dic
             candidate_of(order)
         step("registering")
         version = training.register(order)
-        candidates.describe(candidates.candidate(definition.name, version))
-        return {"model": f"{definition.name}/{version}", "candidate": order.candidate, "new": new}
+        found = candidates.candidate(definition.name, version)
+        candidates.describe(found)
+        bytes_of = sha256(as_json(found.signed_model()))
+        return {"model": found.reference, "candidate": found.id, "model_sha256": bytes_of, "new": new}
 
 
 def candidate_of(order: training.Commission) -> None:

@@ -1,0 +1,54 @@
+"""The command line as a user runs it: another process, its own state folder."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Countersign:
+    """`countersign` on one state folder; `prefect` is a running server's API, or None to let it start its own."""
+
+    home: Path
+    prefect: str | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
+        named = {"PREFECT_API_URL": self.prefect} if self.prefect else {}
+        return kept | {"COUNTERSIGN_HOME": str(self.home)} | named
+
+    def start(self, *arguments: object) -> "subprocess.Popen[str]":
+        """Start it as the leader of its own process group."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=CHECKOUT,
+            env=self.environment,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: object, code: int = 0) -> str:
+        """Run it to the end, require the exit code, return what it printed (both streams where it failed)."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=400)
+        assert process.returncode == code, f"exit {process.returncode}, expected {code}\n{out}\n{err}"
+        return out if code == 0 else out + err
+
+    def json(self, *arguments: object, code: int = 0) -> dict[str, Any]:
+        return dict(json.loads(self(*arguments, "--json", code=code).splitlines()[0]))
+
+
+def kill_group(process: "subprocess.Popen[str]") -> None:
+    """SIGKILL to everything the process started in its group, itself included."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
