@@ -66,9 +66,7 @@ class Worker:
             return dict(outcome["result"])
         if "error" in outcome:
             raise getattr(errors, outcome["error"]["kind"])(outcome["error"]["message"])
-        raise errors.StageKilled(
-            f"{self.flow}: its process ended without a result (status {status}); see {self.log}"
-        )
+        raise errors.StageKilled(f"{self.flow}: its process ended without a result (status {status}); see {self.log}")
 
     def write(self, content: bytes) -> None:
         assert self.process.stdin is not None

@@ -21,9 +21,7 @@ ORDER = ("collect", "train", "validate", "backtest", "promote")
 
 
 @flow(name="retrain", log_prints=True)
-def retrain(
-    problem: str, as_of: date | None = None, data: str | None = None, force: bool = False
-) -> dict[str, Any]:
+def retrain(problem: str, as_of: date | None = None, data: str | None = None, force: bool = False) -> dict[str, Any]:
     """Collect, train, validate, backtest and decide for a problem.
 
     Args:

@@ -351,7 +351,14 @@ def alias_log(problem: str) -> Path:
 
 def sign_alias(problem: str, model: str, alias: str, version: int, candidate: str, by: CryptoSigner | None) -> None:
     """Append to the log that an alias is to point to a version. The alias itself is moved afterwards, so that a
-    crash between leaves evidence without a move (mended by the next run), never a move without evidence."""
+    crash between leaves evidence without a move (mended by the next run), never a move without evidence.
+
+    Raises:
+        VerificationFailed: the log is not whole; nothing is added to it.
+    """
+    _, faults = authorised_aliases(problem)
+    if faults:
+        raise VerificationFailed("; ".join(faults))
     entries = sorted(alias_log(problem).glob("*.json"))
     move = AliasMove(
         sequence=len(entries) + 1,

@@ -44,8 +44,16 @@ def close_orphans(problem: str) -> None:
     own = ancestry()
     with get_client(sync_client=True) as api:
         for left in unfinished(api):
-            if left.parameters.get("problem") == problem and left.id not in own:
+            if is_about(left, problem) and left.id not in own:
                 crash(api, left)
+
+
+def is_about(run: FlowRun, problem: str) -> bool:
+    """Runs started from the command line carry the tag, those started from a page say it in their parameters."""
+    model = str(run.parameters.get("model", ""))
+    return (
+        f"problem:{problem}" in run.tags or run.parameters.get("problem") == problem or model.startswith(f"{problem}/")
+    )
 
 
 def ancestry() -> set[UUID]:
