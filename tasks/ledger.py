@@ -1,5 +1,6 @@
 """The only door to MLflow: runs, figures, artifacts, registered versions, aliases."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, LoggedModelStatus, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag, ViewType
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -145,7 +146,7 @@ def git_tag() -> dict[str, str]:
 def run_link(run_id: str) -> str:
     """The run's page, as a link that works in a description inside MLflow's own pages."""
     found = client().get_run(run_id)
-    return f"#/experiments/{found.info.experiment_id}/runs/{run_id}"
+    return f"#/experiments/{found.info.experiment_id}/runs/{run_id}?workflowType=machine_learning"
 
 
 def as_path(uri: str) -> Path:
@@ -196,14 +197,17 @@ def store_model(run: Run, name: str, folder: Path) -> str:
     logged = client().create_logged_model(run.experiment, name=name, source_run_id=run.id, model_type="pyfunc")
     client().log_model_artifacts(logged.model_id, str(folder))
     client().finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+    client().log_outputs(run.id, [LoggedModelOutput(logged.model_id, 0)])
     return f"models:/{logged.model_id}"
 
 
 def register(model: str, source: str, run_id: str, tags: Mapping[str, str]) -> int:
     ensure_model(model)
-    made = client().create_model_version(
-        model, source=source, run_id=run_id, tags=dict(tags), model_id=source.removeprefix("models:/")
-    )
+    model_id = source.removeprefix("models:/")
+    made = client().create_model_version(model, source=source, run_id=run_id, tags=dict(tags), model_id=model_id)
+    # What MLflow's own register_model notes, so that the model's page leads to its version.
+    registered = json.dumps([{"name": model, "version": int(made.version)}])
+    client().set_logged_model_tags(model_id, {"mlflow.modelVersions": registered})
     return int(made.version)
 
 

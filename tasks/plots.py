@@ -48,9 +48,9 @@ def trials(rows: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def equity(series: pd.Series) -> bytes:
-    figure, axes = blank("Lockbox: equity, net of costs", "currency")
-    axes.plot(series.index, series.to_numpy(), color=BLUE)
-    axes.axhline(series.iloc[0], color=GREY, lw=1, ls="--")
+    figure, axes = blank("Lockbox: equity, net of costs", "multiple of the capital")
+    axes.plot(series.index, (series / series.iloc[0]).to_numpy(), color=BLUE)
+    axes.axhline(1, color=GREY, lw=1, ls="--")
     return png(figure)
 
 
