@@ -29,7 +29,8 @@ up: setup  ## Run the Prefect and MLflow servers and serve the flows
 	@$(BIN)/countersign up
 
 test: setup  ## Run all tests
-	@$(BIN)/python -m pytest
+	@echo "Running all tests on two processes: real servers, real processes, a real browser; about 8 minutes."
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 fast: setup  ## Run the tests of the pure domain
 	@$(BIN)/python -m pytest tests/domain tests/test_architecture.py

@@ -132,6 +132,7 @@ def build_step(step: str, keyid: str) -> Step:
         name=step,
         pubkeys=[keyid],
         threshold=1,
+        expected_command=["countersign", step],
         expected_materials=materials + closed,
         expected_products=products + closed,
     )

@@ -58,8 +58,9 @@ def source_candidate(name: str, number: int) -> Candidate:
 
 def inspect(found: Candidate) -> list[str]:
     """All that can be wrong with a candidate, the chain first: without it, nothing else means much."""
-    stages = [stage for stage in (*names.STAGES, names.APPROVE) if stage != names.APPROVE or any_link(found, stage)]
-    layout = evidence.RELEASE_LAYOUT if names.APPROVE in stages else evidence.CANDIDATE_LAYOUT
+    approved = needs_approval(found)
+    stages = (*names.STAGES, names.APPROVE) if approved else names.STAGES
+    layout = evidence.RELEASE_LAYOUT if approved else evidence.CANDIDATE_LAYOUT
     faults = evidence.chain_faults(found.folder, layout)
     faults += registry_faults(found)
     for stage in stages:
@@ -68,8 +69,10 @@ def inspect(found: Candidate) -> list[str]:
     return faults or guarded(decision_faults, found)
 
 
-def any_link(found: Candidate, stage: str) -> bool:
-    return any(found.folder.glob(f"{stage}.*.link"))
+def needs_approval(found: Candidate) -> bool:
+    """A version that says it was approved, or that the champion alias points to, needs a whole approval."""
+    claims = any(found.folder.glob(f"{names.APPROVE}.*.link"))
+    return claims or any(alias == names.CHAMPION for _, alias, _ in pointing_at(found))
 
 
 def guarded(check: Any, *arguments: Any) -> list[str]:

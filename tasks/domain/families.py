@@ -60,10 +60,11 @@ def fit_lightgbm(x: np.ndarray, y: np.ndarray, parameters: dict[str, Any], seed:
     settings = {key: value for key, value in parameters.items() if key != "num_rounds"} | {
         "objective": "regression",
         "seed": seed,
-        # Both are needed for equal bytes whatever the number of threads.
+        # The three fix the bytes. At the sizes handled here one thread is as fast as two (2.2 s against 2.8 s for
+        # three fits of 110,000 × 13), and it does not fight with the stage that gets ready meanwhile.
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2,
+        "num_threads": 1,
         "verbosity": -1,
     }
     data = lightgbm.Dataset(x, y, params={"verbosity": -1}, free_raw_data=True)

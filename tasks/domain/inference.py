@@ -27,7 +27,7 @@ def lightgbm(parameters: str) -> Predictor:
     from lightgbm import Booster
 
     booster = Booster(model_str=parameters)
-    return lambda x: np.asarray(booster.predict(x, num_threads=2), dtype="float64")
+    return lambda x: np.asarray(booster.predict(x, num_threads=1), dtype="float64")
 
 
 FAMILIES = {"ridge": ridge, "lightgbm": lightgbm}

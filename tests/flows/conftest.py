@@ -1,17 +1,53 @@
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
 from flows import servers
 from tests.support.command import Countersign
+from tests.support.market import market
+
+
+class History(NamedTuple):
+    """A market with a signal: version 1 accepted and approved, then version 2 by force, accepted."""
+
+    countersign: Countersign
+    problem: Path
+    first: dict[str, Any]
+    forced: dict[str, Any]
+
+
+def approve(countersign: Countersign, model: str, role: str, code: int) -> str:
+    """`countersign approve` with a role's key."""
+    key = countersign.home / "keys" / f"{role}.pem"
+    arguments = ("--role", "approver", "--key", key, "--comment", "read and understood")
+    return countersign("approve", model, *arguments, code=code)
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory, prefect: str) -> History:
+    """The first retrain runs with no server running."""
+    folder = tmp_path_factory.mktemp("planted")
+    problem = market(folder, "planted", signal=0.003)
+    first = Countersign(folder / "state").json("retrain", problem)
+    countersign = Countersign(folder / "state", prefect)
+    approve(countersign, "planted/1", "approver", code=0)
+    return History(countersign, problem, first, countersign.json("retrain", problem, "--force"))
+
+
+@pytest.fixture(scope="session")
+def worthless(tmp_path_factory: pytest.TempPathFactory, prefect: str) -> tuple[Countersign, Path, dict[str, Any]]:
+    """A market without a signal, retrained once."""
+    folder = tmp_path_factory.mktemp("worthless")
+    countersign, problem = Countersign(folder / "state", prefect), market(folder, "worthless", signal=0.0)
+    return countersign, problem, countersign.json("retrain", problem)
 
 
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One real Prefect server for the tests that do not need to start their own; yields its API address."""
-    import os
-
     folder = tmp_path_factory.mktemp("prefect")
     changed = {"COUNTERSIGN_HOME": str(folder), "PREFECT_HOME": str(folder / "prefect")}
     before = {name: os.environ.get(name) for name in changed}

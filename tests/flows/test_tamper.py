@@ -4,29 +4,20 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tasks import evidence
 from tasks.domain import names
-from tests.support.command import Countersign
-from tests.support.market import market
+from tests.flows.conftest import History
 
-
-@pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory, prefect: str) -> Countersign:
-    """A refused version 1 and, forced, a version 2."""
-    folder = tmp_path_factory.mktemp("tamper")
-    countersign, problem = Countersign(folder / "state", prefect), market(folder, "target", signal=0.0)
-    countersign("retrain", problem)
-    countersign("retrain", problem, "--force")
-    return countersign
+# The tests share one market and its two versions, and some change it for a while.
+pytestmark = pytest.mark.xdist_group("history")
 
 
 def one(folder: Path, pattern: str) -> Path:
     """The oldest file that matches: version 1's."""
-    return min(folder.rglob(pattern), key=lambda path: path.stat().st_mtime)
+    return min(folder.rglob(pattern), key=lambda path: path.parent.stat().st_mtime)
 
 
 def model_byte(home: Path) -> Callable[[], None]:
@@ -34,12 +25,12 @@ def model_byte(home: Path) -> Callable[[], None]:
 
 
 def report_metric(home: Path) -> Callable[[], None]:
-    return edited(
-        one(home / "artifacts", "validation.json"),
-        lambda c: c.replace(b'"lockbox.rank_ic": -0', b'"lockbox.rank_ic": 0').replace(
-            b'"lockbox.rank_ic": 0.0', b'"lockbox.rank_ic": 0.1'
-        ),
-    )
+    def better(content: bytes) -> bytes:
+        report = json.loads(content)
+        report["figures"]["lockbox.rank_ic"] += 0.1
+        return json.dumps(report).encode()
+
+    return edited(one(home / "artifacts", "validation.json"), better)
 
 
 def mlflow_metric(home: Path) -> Callable[[], None]:
@@ -53,7 +44,7 @@ def mlflow_metric(home: Path) -> Callable[[], None]:
 
 
 def resigned_by_trainer(home: Path) -> Callable[[], None]:
-    path = one(home / "evidence" / "target", "validate.*.link")
+    path = one(home / "evidence" / "planted", "validate.*.link")
     before = path.read_bytes()
     envelope = evidence.load_envelope(path)
     assert envelope is not None
@@ -64,14 +55,21 @@ def resigned_by_trainer(home: Path) -> Callable[[], None]:
 
 
 def removed_link(home: Path) -> Callable[[], None]:
-    path = one(home / "evidence" / "target", "backtest.*.link")
+    path = one(home / "evidence" / "planted", "backtest.*.link")
+    before = path.read_bytes()
+    path.unlink()
+    return lambda: put_back(path, before)
+
+
+def removed_approval(home: Path) -> Callable[[], None]:
+    path = one(home / "evidence" / "planted", "approve.*.link")
     before = path.read_bytes()
     path.unlink()
     return lambda: put_back(path, before)
 
 
 def edited_layout(home: Path) -> Callable[[], None]:
-    path = one(home / "evidence" / "target", evidence.CANDIDATE_LAYOUT)
+    path = one(home / "evidence" / "planted", evidence.RELEASE_LAYOUT)
 
     def drop_the_backtest(content: bytes) -> bytes:
         from in_toto.models.metadata import Envelope, Metadata
@@ -90,12 +88,12 @@ def moved_alias(home: Path) -> Callable[[], None]:
     database = home / "mlflow.db"
     before = database.read_bytes()
     with sqlite3.connect(database) as connection:
-        connection.execute("update registered_model_aliases set version = 1 where alias = 'challenger'")
+        connection.execute("update registered_model_aliases set version = 2 where alias = 'champion'")
     return lambda: restore_database(database, before)
 
 
 def edited_lockbox(home: Path) -> Callable[[], None]:
-    path = one(home / "lake" / "target" / "lockbox", "*.parquet")
+    path = one(home / "lake" / "planted" / "lockbox", "*.parquet")
     import pandas as pd
 
     def better(content: bytes) -> bytes:
@@ -112,7 +110,7 @@ def edited_lockbox(home: Path) -> Callable[[], None]:
 
 def edited_decision(home: Path) -> Callable[[], None]:
     return edited(
-        one(home / "artifacts", "decision.json"), lambda c: c.replace(b'"accepted": false', b'"accepted": true')
+        one(home / "artifacts", "decision.json"), lambda c: c.replace(b'"accepted": true', b'"accepted": false')
     )
 
 
@@ -120,9 +118,8 @@ def other_source(home: Path) -> Callable[[], None]:
     database = home / "mlflow.db"
     before = database.read_bytes()
     with sqlite3.connect(database) as connection:
-        connection.execute(
-            "update model_versions set source = (select source from model_versions where version = 2) where version = 1"
-        )
+        [(other,)] = connection.execute("select source from model_versions where name = 'planted' and version = 2")
+        connection.execute("update model_versions set source = ? where name = 'planted' and version = 1", (other,))
     return lambda: restore_database(database, before)
 
 
@@ -150,30 +147,25 @@ CHANGES: list[tuple[Callable[[Path], Callable[[], None]], str]] = [
     (mlflow_metric, "metric lockbox.rank_ic: MLflow shows"),
     (resigned_by_trainer, "link validate: signed by the trainer's key; only the validator's is allowed"),
     (removed_link, "link backtest: missing"),
-    (edited_layout, "layout candidate.layout: altered, or not signed by the owner's key"),
-    (moved_alias, "alias target@challenger: points to version 1, not authorised; the signed log says version 2"),
+    (removed_approval, "link approve: missing"),
+    (edited_layout, "layout release.layout: altered, or not signed by the owner's key"),
+    (moved_alias, "alias planted.live@champion: points to version 2, not authorised; the signed log says version 1"),
     (edited_lockbox, "snapshot lockbox: version 0"),
     (edited_decision, "file decide/decision.json: altered"),
-    (other_source, "version target/1: registered from models:/"),
+    (other_source, "version planted/1: registered from models:/"),
 ]
 
 
 @pytest.mark.parametrize(("change", "named"), CHANGES, ids=[change.__name__ for change, _ in CHANGES])
-def test_every_change_is_named_and_undoing_it_verifies_again(
-    refused: Countersign, change: Callable[[Path], Callable[[], None]], named: str
-) -> None:
-    undo = change(refused.home)
+def test_every_change_is_named(history: History, change: Callable[[Path], Callable[[], None]], named: str) -> None:
+    undo = change(history.countersign.home)
     try:
-        faults = verdict(refused, code=5)["faults"]
+        faults = history.countersign.json("verify", "planted/1", code=5)["faults"]
         assert any(named in fault for fault in faults), faults
     finally:
         undo()
 
 
-def test_untouched_versions_verify(refused: Countersign) -> None:
+def test_what_was_undone_verifies_again(history: History) -> None:
     for version in (1, 2):
-        assert refused.json("verify", f"target/{version}")["faults"] == []
-
-
-def verdict(countersign: Countersign, code: int) -> dict[str, Any]:
-    return countersign.json("verify", "target/1", code=code)
+        assert history.countersign.json("verify", f"planted/{version}")["faults"] == []

@@ -1,52 +1,28 @@
 """The way to yes and the way to no, through the command line, on markets with and without a planted signal."""
 
-import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.flows.conftest import History, approve
 from tests.support.command import Countersign
-from tests.support.market import market
+
+# The tests share one market and its two versions, and some change it for a while.
+pytestmark = pytest.mark.xdist_group("history")
 
 
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Countersign, Path, dict[str, Any]]:
-    """A market with a signal, retrained with no server running."""
-    folder = tmp_path_factory.mktemp("planted")
-    countersign, problem = Countersign(folder / "state"), market(folder, "planted", signal=0.003)
-    return countersign, problem, countersign.json("retrain", problem)
+def test_planted_signal_is_accepted_and_goes_to_shadow(history: History) -> None:
+    verdict = history.first["verdict"]
+    assert verdict["accepted"], verdict["summary"]
+    assert verdict["live"] == "planted.live/1"
 
 
-@pytest.fixture(scope="module")
-def worthless(tmp_path_factory: pytest.TempPathFactory, prefect: str) -> tuple[Countersign, Path, dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("worthless")
-    countersign, problem = Countersign(folder / "state", prefect), market(folder, "worthless", signal=0.0)
-    return countersign, problem, countersign.json("retrain", problem)
-
-
-def key(countersign: Countersign, role: str) -> Path:
-    return countersign.home / "keys" / f"{role}.pem"
-
-
-def approve(countersign: Countersign, model: str, role: str, code: int) -> str:
-    arguments = ("--role", "approver", "--key", key(countersign, role), "--comment", "read and understood")
-    return countersign("approve", model, *arguments, code=code)
-
-
-def test_planted_signal_is_accepted_and_goes_to_shadow(planted: Any) -> None:
-    countersign, _, result = planted
-    assert result["verdict"]["accepted"], result["verdict"]["summary"]
-    assert result["verdict"]["live"] == "planted.live/1"
-    checked = countersign.json("verify", "planted/1")
-    assert checked["faults"] == []
-    assert checked["aliases"] == {"planted@challenger": 1, "planted.live@shadow": 1}
-
-
-def test_every_stage_is_recorded_below_its_retrain_though_no_server_was_running(planted: Any) -> None:
-    countersign, _, _ = planted
-    with sqlite3.connect(countersign.home / "prefect" / "prefect.db") as database:
+def test_every_stage_is_recorded_below_its_retrain_though_no_server_was_running(history: History) -> None:
+    with sqlite3.connect(history.countersign.home / "prefect" / "prefect.db") as database:
         flows = database.execute("select state_type, parent_task_run_id from flow_run").fetchall()
         tasks = database.execute("select name, state_type from task_run").fetchall()
     assert sorted(parent is None for _, parent in flows) == [False] * 5 + [True]
@@ -60,51 +36,51 @@ def test_every_stage_is_recorded_below_its_retrain_though_no_server_was_running(
 
 
 @pytest.mark.parametrize("role", ["trainer", "validator", "steward", "owner"])
-def test_no_other_role_can_approve(planted: Any, role: str) -> None:
-    countersign, _, _ = planted
-    said = approve(countersign, "planted/1", role, code=5)
+def test_no_other_role_can_approve(history: History, role: str) -> None:
+    said = approve(history.countersign, "planted/1", role, code=5)
     assert f"is the {role}'s; only the approver may approve" in said
 
 
-def test_approver_makes_champion_and_the_next_retrain_is_measured_against_it(planted: Any) -> None:
-    countersign, problem, first = planted
-    approve(countersign, "planted/1", "approver", code=0)
-    checked = countersign.json("verify", "planted.live/1")
+def test_approver_makes_champion(history: History) -> None:
+    checked = history.countersign.json("verify", "planted.live/1")
+    assert checked["faults"] == []
     assert checked["approved"]
-    assert checked["aliases"]["planted.live@champion"] == 1
+    assert checked["aliases"] == {"planted.live@champion": 1}
 
-    again = countersign.json("retrain", problem)
+
+def test_nothing_new_adds_no_version(history: History) -> None:
+    again = history.countersign.json("retrain", history.problem)
     assert not again["new"]
-    assert again["trained"]["model"] == "planted/1"
+    assert again["trained"]["model"] == "planted/2"
 
-    forced = countersign.json("retrain", problem, "--force")
-    assert forced["trained"]["model"] == "planted/2"
-    assert forced["trained"]["model_sha256"] == first["trained"]["model_sha256"], "same inputs, same bytes"
-    compared = {finding["figure"]: finding for finding in forced["verdict"]["findings"]}
+
+def test_forced_retrain_gives_the_same_bytes_and_is_measured_against_the_champion(history: History) -> None:
+    assert history.forced["trained"]["model"] == "planted/2"
+    assert history.forced["trained"]["model_sha256"] == history.first["trained"]["model_sha256"]
+    compared = {finding["figure"]: finding for finding in history.forced["verdict"]["findings"]}
     assert compared["champion.rank_ic_difference_lower"]["outcome"] == "pass"
     assert compared["champion.rank_ic_difference_lower"]["value"] == 0.0
 
 
-def test_a_changed_byte_cannot_be_approved(planted: Any) -> None:
-    countersign, _, _ = planted
-    [parameters] = [
-        path
-        for path in (countersign.home / "artifacts").rglob("parameters.txt")
-        if path.stat().st_mtime
-        == max(p.stat().st_mtime for p in (countersign.home / "artifacts").rglob("parameters.txt"))
-    ]
+def test_a_changed_byte_cannot_be_approved(history: History) -> None:
+    parameters = newest(history.countersign.home / "artifacts", "parameters.txt")
     before = parameters.read_bytes()
-    parameters.write_bytes(before[:-2] + b"7" + before[-1:])
+    parameters.write_bytes(before[:-3] + b"0" + before[-2:])
     try:
-        newest = countersign.json("status")["problems"]
-        model = next(row["newest"] for row in newest if row["problem"] == "planted")
-        said = approve(countersign, model, "approver", code=5)
+        said = approve(history.countersign, "planted/2", "approver", code=5)
         assert "model/artifacts/parameters.txt: altered" in said
     finally:
         parameters.write_bytes(before)
 
 
-def test_without_signal_the_chain_refuses_and_the_refusal_verifies(worthless: Any) -> None:
+def newest(folder: Path, name: str) -> Path:
+    """The file of the newest version; a file put back by another test is newer than its folder."""
+    return max(folder.rglob(name), key=lambda path: path.parent.stat().st_mtime)
+
+
+def test_without_signal_the_chain_refuses_and_the_refusal_verifies(
+    worthless: tuple[Countersign, Path, dict[str, Any]],
+) -> None:
     countersign, problem, result = worthless
     assert not result["verdict"]["accepted"]
     assert "live" not in result["verdict"]
@@ -116,9 +92,14 @@ def test_without_signal_the_chain_refuses_and_the_refusal_verifies(worthless: An
     countersign("retrain", problem, "--fail-on-refusal", code=3)
 
 
-def test_the_model_loads_without_this_project_and_unpickles_nothing(planted: Any) -> None:
-    countersign, _, _ = planted
-    files = {path.name for path in (countersign.home / "artifacts").rglob("models/*/artifacts/**/*") if path.is_file()}
-    assert not [name for name in files if name.endswith((".pkl", ".joblib", ".cloudpickle"))]
-    spec = next((countersign.home / "artifacts").rglob("spec.json"))
-    assert json.loads(spec.read_text())["features"] == "price_only"
+def test_the_model_loads_without_this_project_and_unpickles_nothing(history: History) -> None:
+    model = newest(history.countersign.home / "artifacts", "MLmodel").parent
+    files = {path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()}
+    assert files == {
+        *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "scorer.py"),
+        *(f"artifacts/{name}" for name in ("features.py", "inference.py", "parameters.txt", "spec.json")),
+    }
+    code = "import sys, mlflow; mlflow.pyfunc.load_model(sys.argv[1]); print('tasks' in sys.modules)"
+    command = [sys.executable, "-P", "-W", "ignore", "-c", code, str(model)]
+    loaded = subprocess.run(command, capture_output=True, text=True, cwd=model, check=True)
+    assert loaded.stdout.strip() == "False"
