@@ -29,8 +29,8 @@ up: setup  ## Run the Prefect and MLflow servers and serve the flows
 	@$(BIN)/countersign up
 
 test: setup  ## Run all tests
-	@echo "Running all tests on two processes: real servers, real processes, a real browser; about 8 minutes."
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	@echo "Running all tests: real servers, real processes, a real browser; about 12 minutes on two cores."
+	@$(BIN)/python -m pytest
 
 fast: setup  ## Run the tests of the pure domain
 	@$(BIN)/python -m pytest tests/domain tests/test_architecture.py
@@ -48,7 +48,7 @@ bench: setup  ## Run a benchmark: make bench NAME=chain [ARGS=--quick]
 lock: setup  ## Pin what pyproject.toml asks for anew
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev \
-	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links pyproject.toml -o requirements.lock
+	  --no-annotate --no-header pyproject.toml -o requirements.lock
 
 clean:  ## Remove the environment and caches; state in mlruns stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

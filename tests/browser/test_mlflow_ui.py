@@ -9,8 +9,6 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Service, Shoot
 
-# One service and one browser for all tests of this room.
-pytestmark = pytest.mark.xdist_group("browser")
 LINKS = {
     "snapshot (collect run)": "collect",
     "training run": "train",

@@ -1,11 +1,7 @@
 """A person starts a retrain in the Prefect UI: what was typed is what ran, and it ran to the end."""
 
-import pytest
-
 from tests.browser.conftest import TYPED, Service, eventually
 
-# One service and one browser for all tests of this room.
-pytestmark = pytest.mark.xdist_group("browser")
 STAGES = ("collect", "train", "validate", "backtest", "promote")
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tasks.domain.problem import Costs, Strategy
 from tasks.domain.simulate import events, research
 from tasks.domain.simulate.contract import Prices, Result
-from tasks.domain.simulate.portfolio import target_weights
 
 NO = float("nan")
 FREE = Costs(commission_bp=0.0, half_spread_bp=0.0)
@@ -332,17 +331,6 @@ def test_a_fill_at_the_open_does_not_know_that_sessions_close(engine: ModuleType
 
 
 # Speed
-
-
-def test_the_research_engine_is_fast() -> None:
-    """Ten years of 500 names, rebalanced weekly, in half a second."""
-    rng = np.random.default_rng(7)
-    index, columns = pd.bdate_range("2015-01-01", periods=2520), [f"N{i:03}" for i in range(500)]
-    close = pd.DataFrame(100 * np.exp(np.cumsum(rng.normal(0, 0.02, (2520, 500)), axis=0)), index, columns)
-    prices = Prices(close, close)
-    strategy = Strategy(rebalance_sessions=5)
-    weights = target_weights(pd.DataFrame(rng.normal(size=close.shape), index, columns), strategy)
-    assert min(_seconds(weights, prices, strategy) for _ in range(3)) < 0.5
 
 
 def _seconds(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> float:

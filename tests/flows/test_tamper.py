@@ -11,13 +11,16 @@ from tasks import evidence
 from tasks.domain import names
 from tests.flows.conftest import History
 
-# The tests share one market and its two versions, and some change it for a while.
-pytestmark = pytest.mark.xdist_group("history")
-
 
 def one(folder: Path, pattern: str) -> Path:
     """The oldest file that matches: version 1's."""
     return min(folder.rglob(pattern), key=lambda path: path.parent.stat().st_mtime)
+
+
+def evidence_of_first(home: Path, pattern: str) -> Path:
+    """A file in version 1's evidence folder; a candidate's name ends with its attempt."""
+    [found] = (home / "evidence" / "planted").glob(f"*-1/{pattern}")
+    return found
 
 
 def model_byte(home: Path) -> Callable[[], None]:
@@ -44,7 +47,7 @@ def mlflow_metric(home: Path) -> Callable[[], None]:
 
 
 def resigned_by_trainer(home: Path) -> Callable[[], None]:
-    path = one(home / "evidence" / "planted", "validate.*.link")
+    path = evidence_of_first(home, "validate.*.link")
     before = path.read_bytes()
     envelope = evidence.load_envelope(path)
     assert envelope is not None
@@ -55,21 +58,21 @@ def resigned_by_trainer(home: Path) -> Callable[[], None]:
 
 
 def removed_link(home: Path) -> Callable[[], None]:
-    path = one(home / "evidence" / "planted", "backtest.*.link")
+    path = evidence_of_first(home, "backtest.*.link")
     before = path.read_bytes()
     path.unlink()
     return lambda: put_back(path, before)
 
 
 def removed_approval(home: Path) -> Callable[[], None]:
-    path = one(home / "evidence" / "planted", "approve.*.link")
+    path = evidence_of_first(home, "approve.*.link")
     before = path.read_bytes()
     path.unlink()
     return lambda: put_back(path, before)
 
 
 def edited_layout(home: Path) -> Callable[[], None]:
-    path = one(home / "evidence" / "planted", evidence.RELEASE_LAYOUT)
+    path = evidence_of_first(home, evidence.RELEASE_LAYOUT)
 
     def drop_the_backtest(content: bytes) -> bytes:
         from in_toto.models.metadata import Envelope, Metadata

@@ -11,9 +11,6 @@ import pytest
 from tests.flows.conftest import History, approve
 from tests.support.command import Countersign
 
-# The tests share one market and its two versions, and some change it for a while.
-pytestmark = pytest.mark.xdist_group("history")
-
 
 def test_planted_signal_is_accepted_and_goes_to_shadow(history: History) -> None:
     verdict = history.first["verdict"]
@@ -46,12 +43,6 @@ def test_approver_makes_champion(history: History) -> None:
     assert checked["faults"] == []
     assert checked["approved"]
     assert checked["aliases"] == {"planted.live@champion": 1}
-
-
-def test_nothing_new_adds_no_version(history: History) -> None:
-    again = history.countersign.json("retrain", history.problem)
-    assert not again["new"]
-    assert again["trained"]["model"] == "planted/2"
 
 
 def test_forced_retrain_gives_the_same_bytes_and_is_measured_against_the_champion(history: History) -> None:
@@ -89,7 +80,10 @@ def test_without_signal_the_chain_refuses_and_the_refusal_verifies(
     assert checked["faults"] == []
     said = approve(countersign, "worthless/1", "approver", code=5)
     assert "refused:" in said
-    countersign("retrain", problem, "--fail-on-refusal", code=3)
+    again = countersign("retrain", problem, "--fail-on-refusal", code=3)
+    assert "Nothing new: worthless/1 is already trained, validated and decided" in " ".join(again.split())
+    [row] = [row for row in countersign.json("status")["problems"] if row["problem"] == "worthless"]
+    assert row["versions"] == 1
 
 
 def test_the_model_loads_without_this_project_and_unpickles_nothing(history: History) -> None:
