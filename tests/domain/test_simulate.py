@@ -1,7 +1,6 @@
 """Both engines against ledgers that a person can check, against each other, and against the future."""
 
 import dataclasses
-import time
 from types import ModuleType
 
 import numpy as np
@@ -328,15 +327,6 @@ def test_a_fill_at_the_open_does_not_know_that_sessions_close(engine: ModuleType
     one = engine.simulate(table({"A": [0.5]}, [0]), Prices(table({"A": [10, 11, 12]}), opening), rules())
     two = engine.simulate(table({"A": [0.5]}, [0]), Prices(table({"A": [10, 99, 12]}), opening), rules())
     pd.testing.assert_frame_equal(one.fills, two.fills)
-
-
-# Speed
-
-
-def _seconds(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> float:
-    start = time.perf_counter()
-    research.simulate(weights, prices, strategy)
-    return time.perf_counter() - start
 
 
 def test_prices_and_results_are_frozen() -> None:
