@@ -1,0 +1,229 @@
+"""Rules about a bar's level: far off what came before and after.
+
+A true large move survives because it leaves traces that an error does not: the price stays, or travelled there within
+the bar, or much more was traded than usual.
+"""
+
+import numpy as np
+
+from tasks.domain.cleansing.fields import body
+from tasks.domain.cleansing.panel import PRICES, Floats, Mask, Panel, Whole
+from tasks.domain.cleansing.rule import Change, Context, Found, nothing
+from tasks.domain.cleansing.timing import DAY, up_to_last
+
+SCALES = np.log([10.0, 100.0, 1000.0])
+NOISE = 8.0  # how many usual moves a level may be off the expected one and still be the same
+LONGEST_SCALED = 60  # bars; a longer stretch on another level is a split or a change of unit for good
+
+
+def wrong_scale(panel: Panel, _: Context) -> Found:
+    """Bars ten, a hundred or a thousand times too high or low: a shifted decimal point, or pence for pounds.
+
+    No price does that and comes back. The factor is certain when both neighbours of the stretch agree with it to
+    within the ordinary noise; dividing by it is then right, unless the error also rounded the digits away.
+    """
+    level = np.log(panel.close)
+    jump = level - panel.before(level)
+    noise = np.minimum(NOISE * panel.usual_move(), 0.5)
+    decades = np.round(jump / np.log(10.0))
+    breaks = np.flatnonzero((decades != 0) & (np.abs(jump - decades * np.log(10.0)) < noise) & (np.abs(decades) <= 3))
+    rows, exponents = stretches(panel, breaks, decades)
+    if not len(rows):
+        return Found(nothing(panel))
+    factor = 10.0**exponents
+    present = [name for name in PRICES if name in panel.fields]
+    mended = {name: nearest_decimal(panel.fields[name][rows], factor) for name in present}
+    whole = np.logical_and.reduce([np.abs(np.log(panel.fields[name] / panel.close)[rows]) < 1 for name in present])
+    cents = np.logical_and.reduce([is_cents(panel.fields[name][rows]) for name in present]) & (exponents < 0)
+    sure = whole & ~cents
+    aside = nothing(panel)
+    aside[rows[~sure]] = True
+    return Found(aside, [Change(rows[sure], name, values[sure]) for name, values in mended.items()])
+
+
+def is_cents(values: Floats) -> Mask:
+    """Values without a digit behind the second: what is left of a price that was divided and rounded."""
+    return np.asarray(np.abs(values * 100 - np.round(values * 100)) < 1e-6)
+
+
+def nearest_decimal(values: Floats, factor: Floats) -> Floats:
+    """values / factor without the digits that binary division adds."""
+    divided = values / factor
+    rounded = np.round(divided, 8)
+    return np.where(np.abs(rounded - divided) <= 1e-12 * np.abs(divided), rounded, divided)
+
+
+def stretches(panel: Panel, breaks: Whole, decades: Floats) -> tuple[Whole, Floats]:
+    """Rows between a jump by a power of ten and the jump back, with the power; at either end of an instrument one
+    jump is enough if the stretch is a single bar."""
+    rows: list[Whole] = []
+    exponents: list[Floats] = []
+    used: set[int] = set()
+    for place, following in zip(breaks.tolist(), np.append(breaks, -1)[1:].tolist(), strict=True):
+        if place in used:
+            continue
+        begin, end = bounds(panel, place)
+        back = following if begin < following < end and decades[following] == -decades[place] else -1
+        if 0 < back - place <= LONGEST_SCALED:
+            span, exponent = np.arange(place, back), decades[place]
+            used.add(back)
+        elif place == end - 1:
+            span, exponent = np.array([place]), decades[place]
+        elif place == begin + 1:
+            span, exponent = np.array([begin]), -decades[place]
+        else:
+            continue
+        rows.append(span)
+        exponents.append(np.full(len(span), exponent))
+    if not rows:
+        return np.array([], dtype=np.int64), np.array([])
+    return np.concatenate(rows), np.concatenate(exponents)
+
+
+def bounds(panel: Panel, place: int) -> tuple[int, int]:
+    """First row of the instrument at a place, and the row after its last."""
+    code = panel.code[place]
+    return int(np.searchsorted(panel.code, code, "left")), int(np.searchsorted(panel.code, code, "right"))
+
+
+def reverting_spike(panel: Panel, _: Context) -> Found:
+    """One bar far off two neighbours that agree with each other: a misprint, not a move.
+
+    Where bars tell their range, the bar must lie wholly above or wholly below both neighbours' ranges, six usual
+    moves and 3 % away from them, with no more than five times the usual volume: a true move that comes back travels
+    through the prices between, or makes everybody trade. A close alone can't
+    show that; banks fell by a fifth and recovered on two sessions of January 2009, so such a spike must be half as
+    much again (or a third lost), eight usual moves, and come back within a fifth of itself.
+    """
+    level = np.log(panel.close)
+    jump, back = level - panel.before(level), level - panel.after(level)
+    usual = panel.usual_move()
+    there_and_back = np.abs(jump - back) < 0.2 * np.abs(jump)
+    far = np.maximum(8 * usual, np.log(1.5))
+    spike = (np.abs(jump) > far) & (np.abs(back) > far) & (jump * back > 0) & there_and_back
+    if panel.has_range:
+        spike = (gapped(panel, spike, far) | island(panel, jump, back, usual)) & is_quiet(panel, 5)
+        spike |= (np.minimum(np.abs(jump), np.abs(back)) > np.log(5)) & (jump * back > 0)
+    return Found(spike)
+
+
+def island(panel: Panel, jump: Floats, back: Floats, usual: Floats) -> Mask:
+    high, low = np.log(panel.fields["high"]), np.log(panel.fields["low"])
+    above = low - np.maximum(panel.before(high), panel.after(high))
+    below = np.minimum(panel.before(low), panel.after(low)) - high
+    away = np.maximum(above, below)
+    return np.asarray((away > np.maximum(6 * usual, 0.03)) & (np.abs(jump - back) < 0.5 * np.abs(jump)))
+
+
+def gapped(panel: Panel, spike: Mask, far: Floats) -> Mask:
+    """Spikes of the close that the next open does not know of."""
+    gap = np.log(panel.close) - panel.after(np.log(panel.fields["open"]))
+    return np.asarray(spike & (np.abs(gap) > 0.8 * far))
+
+
+def stray_extreme(panel: Panel, context: Context) -> Found:
+    """A high or a low far beyond open, close and both neighbouring bars: one bad print within the bar.
+
+    Flash crashes print such lows for real, but in many names at once and with heavy trading. So a session with strays
+    in more than three names and one in fifty is left alone, and so is a bar with three times the usual volume.
+    """
+    if not panel.has_range:
+        return Found(nothing(panel))
+    stray = nothing(panel)
+    for rows in panel.slices():
+        stray[rows] = far_shadow(panel.take(rows))
+    times, counts = np.unique(panel.time[stray], return_counts=True)
+    together = {
+        time for time, count in zip(times.tolist(), counts.tolist(), strict=True)
+        if count > max(3, 0.02 * (panel.time == time).sum())
+    }  # fmt: skip
+    places = np.flatnonzero(stray)
+    stray[places[[time in together for time in panel.time[places].tolist()]]] = False
+    return Found(stray)
+
+
+def far_shadow(panel: Panel) -> Mask:
+    high, low = np.log(panel.fields["high"]), np.log(panel.fields["low"])
+    top, bottom = (np.log(values) for values in body(panel))
+    up = high - np.fmax(top, np.fmax(panel.before(high), panel.after(high)))
+    down = np.fmin(bottom, np.fmin(panel.before(low), panel.after(low))) - low
+    far = np.maximum(8 * panel.usual_move(), np.log(1.15))
+    return np.asarray((np.maximum(up, down) > far) & (is_quiet(panel, 3) | is_calming(panel)))
+
+
+def is_quiet(panel: Panel, times: float) -> Mask:
+    """Bars without unusual trading: at most `times` the volume of the bar before or of the median bar.
+
+    The bar after does not count: a true move goes on being traded.
+    """
+    if "volume" not in panel.fields:
+        return ~nothing(panel)
+    volume = panel.fields["volume"]
+    usual = np.fmax(panel.before(volume), panel.per_instrument(typical, volume))
+    return np.asarray(volume <= times * usual)
+
+
+def is_calming(panel: Panel) -> Mask:
+    """Bars with no more trading than the bar after."""
+    if "volume" not in panel.fields:
+        return nothing(panel)
+    return np.asarray(panel.fields["volume"] <= panel.after(panel.fields["volume"]))
+
+
+RATIOS = np.array([2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100, 1.5])
+LOG_RATIOS = np.log(np.concatenate([RATIOS, 1 / RATIOS]))
+LONGEST_PAUSE = 10 * DAY  # bars further apart may differ by a real move
+WINDOW = 20  # bars on either side that say what is ordinary
+
+
+def unadjusted_split(panel: Panel, _: Context) -> Found:
+    """A price that opens at a simple fraction (or multiple) of the last close and stays there on an ordinary day: a
+    split or reverse split that the older bars were not adjusted for.
+
+    The true crashes that come near such a fraction trade many times the usual amount of money within a wide range; a
+    split does neither. All bars before the last split are set aside: they are on another scale, and only the corporate
+    action tells the factor.
+    """
+    opened = np.log(panel.fields["open"]) if panel.has_range else np.log(panel.close)
+    gap = opened - panel.before(np.log(panel.close))
+    follows = panel.time - panel.before(panel.time) <= LONGEST_PAUSE
+    candidates = np.flatnonzero((np.abs(gap) > np.log(1.4)) & follows)
+    breaks = nothing(panel)
+    for place in candidates.tolist():
+        breaks[place] = is_split(panel, place, float(gap[place]))
+    return Found(up_to_last(panel, breaks))
+
+
+def is_split(panel: Panel, place: int, gap: float) -> bool:
+    begin, end = bounds(panel, place)
+    old, new = slice(max(begin, place - WINDOW), place), slice(place, min(end, place + WINDOW))
+    if place - old.start < 5 or new.stop - place < 5:
+        return False
+    level = np.log(panel.close)
+    is_huge = abs(gap) > np.log(2.9)  # hardly any true move is, so one of the other signs is enough
+    noise = 6 * typical(np.abs(np.diff(level[old])))
+    if np.min(np.abs(LOG_RATIOS - gap)) > min(max(noise, 0.01), 0.1 if is_huge else 0.05):
+        return False
+    stays = abs(typical(level[place : place + 5]) - typical(level[place - 5 : place]) - gap) < 0.25
+    calm = ordinary_range(panel, place, old)
+    return ordinary_trading(panel, place, old, new) and ((stays or calm) if is_huge else (stays and calm))
+
+
+def ordinary_range(panel: Panel, place: int, old: slice) -> bool:
+    if not panel.has_range:
+        return True
+    width = np.log(panel.fields["high"] / panel.fields["low"])
+    return bool(width[place] <= 3 * max(typical(width[old]), float(panel.usual_move()[place])))
+
+
+def ordinary_trading(panel: Panel, place: int, old: slice, new: slice) -> bool:
+    """Whether the money traded on the day and afterwards is like that before."""
+    if "volume" not in panel.fields:
+        return True
+    money = panel.fields["volume"] * panel.close
+    before, after = typical(money[old]), typical(money[new])
+    return bool(0 < money[place] <= 4 * max(before, after) and max(before, after) <= 8 * min(before, after))
+
+
+def typical(values: Floats) -> float:
+    return float(np.median(values))

@@ -1,0 +1,66 @@
+"""What a rule is, and what it may find."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.domain.cleansing.panel import Mask, Panel, Whole
+
+
+class Change(NamedTuple):
+    """Values put right: rows of the panel, the column (`timestamp` in microseconds), and the right values."""
+
+    rows: Whole
+    column: str
+    after: npt.NDArray[np.generic]
+
+
+class Found(NamedTuple):
+    """What one rule found: rows to set aside, and values to put right where the right one is certain."""
+
+    aside: Mask
+    changes: Sequence[Change] = ()
+
+
+class Calendar(NamedTuple):
+    """When the exchange is open: `sessions` are midnights in microseconds since 1970, ascending, without gaps
+    between the first and the last."""
+
+    sessions: Whole
+
+    def is_session(self, days: Whole) -> Mask:
+        place = np.searchsorted(self.sessions, days)
+        place[place == len(self.sessions)] = 0
+        return np.asarray(self.sessions[place] == days)
+
+    def covers(self, days: Whole) -> Mask:
+        return np.asarray((days >= self.sessions[0]) & (days <= self.sessions[-1]))
+
+
+class Context(NamedTuple):
+    """What a rule may know besides the bars: the exchange calendar if there is one, and the moment of collection in
+    microseconds since 1970."""
+
+    calendar: Calendar | None
+    now: int
+
+
+class Rule(NamedTuple):
+    """A rule by name and version. `alone` rules look at one instrument at a time."""
+
+    id: str
+    version: int
+    reason: str
+    find: Callable[[Panel, Context], Found]
+    alone: bool = True
+
+    @property
+    def reasoning(self) -> str:
+        """Why the rule is right, from its docstring."""
+        return " ".join((self.find.__doc__ or "").split())
+
+
+def nothing(panel: Panel) -> Mask:
+    return np.zeros(len(panel), dtype=bool)
