@@ -7,6 +7,7 @@ again and decides anew. That makes any two writers as good as one after the othe
 import errno
 import io
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ NOTES = "countersign.notes"
 DIGEST = "countersign.sha256"
 NO_VERSION = -1
 ATTEMPTS = 100
+UPLOAD_BYTES = 8 << 20
 # Old versions must stay readable: nothing of the log is ever cleaned up, and no file counts as old.
 CONFIGURATION = {
     "delta.enableExpiredLogCleanup": "false",
@@ -43,6 +45,8 @@ STORED: dict[pl.DataType | type[pl.DataType], str] = {
     pl.Int64(): "long",
     pl.Boolean(): "boolean",
 }
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+DENIED = ("os error 13", "Permission denied", "AccessDenied", "necessary privileges")
 EMPTY = "null"  # the type of a column that never held anything; stored as text
 Columns = dict[str, str]
 Filters = list[tuple[str, str, str | list[str]]]
@@ -231,7 +235,8 @@ def write_parquet(at: Place, path: str, rows: pl.DataFrame) -> int:
         return target.stat().st_size
     buffer = io.BytesIO()
     rows.write_parquet(buffer, compression="zstd", compression_level=1)
-    with object_store(at).open_output_stream(path) as stream:
+    # Unbuffered, deltalake's stream takes only what pyarrow does not give it.
+    with object_store(at).open_output_stream(path, buffer_size=UPLOAD_BYTES) as stream:
         stream.write(buffer.getbuffer())
     return buffer.tell()
 
@@ -335,9 +340,9 @@ def faults_in_words(at: Place, verb: str) -> Iterator[None]:
 
 
 def reason(fault: BaseException) -> str:
-    words = " ".join(str(fault).split())
+    words = " ".join(COLOUR.sub("", str(fault)).split())
     if getattr(fault, "errno", None) == errno.ENOSPC or "os error 28" in words or "No space left" in words:
         return "no space left on the device; free some and run it again, the versions before it are untouched"
-    if getattr(fault, "errno", None) == errno.EACCES or "os error 13" in words or "AccessDenied" in words:
+    if getattr(fault, "errno", None) == errno.EACCES or any(each in words for each in DENIED):
         return "permission denied; expectations/access.yaml says which role may"
     return words[:200]

@@ -145,8 +145,8 @@ class Writing:
     def replaced(self, state: State, before: Mapping[int, str]) -> list[int]:
         """Years whose files the commit replaces: changed, new and vanished ones; a year that never is, for none."""
         there = set() if state.table is None else {int(file.partition["year"]) for file in commits.files(state.table)}
-        differing = {year for year in there | set(self.years) if before.get(year) != self.years.get(year)}
-        return sorted(differing) or [NEVER]
+        changed = {year for year, sha in self.years.items() if before.get(year) != sha}
+        return sorted(changed | (there - set(self.years))) or [NEVER]
 
     def notes(self, columns: Columns) -> dict[str, Any]:
         schemas = {WHOLE: {"declaration": self.declaration, "columns": columns}}
@@ -176,7 +176,8 @@ def load(problem: str, table: str, version: int, sha: str) -> pl.DataFrame:
     content = pl.concat([commits.empty(columns), *(rows for year in sorted(years) for rows in years[year])])
     if table not in BAR_TABLES:
         return content
-    return in_order(content).select(name for name in BAR_COLUMNS if name in columns)
+    usual = [name for name in BAR_COLUMNS if name in columns]
+    return in_order(content).select(*usual, *(name for name in columns if name not in usual))
 
 
 @contextmanager
