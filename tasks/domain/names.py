@@ -15,6 +15,8 @@ STEWARD: Final = "steward"
 TRAINER: Final = "trainer"
 VALIDATOR: Final = "validator"
 APPROVER: Final = "approver"
+TRADER: Final = "trader"
+AUDITOR: Final = "auditor"
 ROLES: Final = (OWNER, STEWARD, TRAINER, VALIDATOR, APPROVER)
 SIGNERS: Final = {
     COLLECT: STEWARD,
