@@ -4,14 +4,48 @@ import hashlib
 import json
 import re
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tasks.domain.errors import UsageError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Limit = Annotated[float, Field(gt=0)]
 BasisPoints = Annotated[float, Field(ge=0, le=10_000)]
+Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+ORDER_COLUMNS = (
+    "time",
+    "kind",
+    "order_id",
+    "execution_id",
+    "instrument",
+    "side",
+    "quantity",
+    "price",
+    "cumulative_quantity",
+    "venue",
+    "account",
+)
+PASSWORD = re.compile(r"//[^/@\s]*@")
+SERIES_COLUMNS = ("date", "series", "value", "known_at")
+
+
+def is_time_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ValueError("use an IANA time zone such as America/New_York") from None
+    return name
+
+
+def known_columns(columns: dict[str, list[str]], known: tuple[str, ...], what: str) -> dict[str, list[str]]:
+    if unknown := set(columns) - set(known):
+        raise ValueError(f"{sorted(unknown)} are no {what} columns; expected some of {list(known)}")
+    return columns
+
+
+TimeZone = Annotated[str, AfterValidator(is_time_zone)]
 
 
 class Frozen(BaseModel):
@@ -25,11 +59,92 @@ class PackageSource(Frozen):
     dataset: Literal["skfolio.sp500"]
 
 
+class FromName(Frozen):
+    """How to know the instrument where a file has no column for it: with `from_name`, by the file's own name."""
+
+    from_name: bool = False
+
+
 class FilesSource(Frozen):
-    """Bars in one CSV or Parquet file."""
+    """Bars in CSV, Parquet or Feather files: one file, a folder with all below it, or a glob; any fsspec URL.
+
+    `time_zone` is the exchange's (an IANA name): stamps with an offset are converted to its wall clock, stamps
+    without one are on it already. Without `time_zone` the wall clock stays as delivered. `time_format` (strftime
+    codes) reads stamps that are not written as ISO 8601. Prices are multiplied by `price_scale`.
+    """
 
     kind: Literal["files"]
-    path: str
+    path: Annotated[str, Field(min_length=1)]
+    time_zone: TimeZone | None = None
+    time_format: Annotated[str, Field(min_length=2)] | None = None
+    price_scale: Scale | None = None
+    instrument: FromName = FromName()
+
+
+class SqlSource(Frozen):
+    """The answer of a database to a query.
+
+    `url_variable` names the environment variable that holds the SQLAlchemy URL, so that no password gets into a
+    problem file, a signature or a model. A query that uses `:since` is asked for what is newer than the newest
+    timestamp held, and each answer is added to what is held.
+    """
+
+    kind: Literal["sql"]
+    url_variable: str
+    query: Annotated[str, Field(min_length=1)]
+    time_zone: TimeZone | None = None
+    price_scale: Scale | None = None
+
+    @field_validator("url_variable")
+    @classmethod
+    def names_a_variable(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):
+            raise ValueError("name the environment variable that holds the URL (capitals), never the URL itself")
+        return name
+
+
+class PluginSource(Frozen):
+    """Bars from a source of somebody else's, found by its entry point; it is handed `settings` as they stand."""
+
+    kind: Literal["plugin"]
+    name: Annotated[str, Field(min_length=1)]
+    settings: dict[str, Any] = {}
+
+
+class OrdersSource(Frozen):
+    """Order and fill records: CSV files with a column mapping, or FIX 4.4 logs; paths as in `FilesSource`.
+
+    `columns` (CSV only) says how a column may be called; a column not mentioned is looked for under its own name.
+    Stamps in a CSV file without an offset are on the wall clock of `time_zone`.
+    """
+
+    format: Literal["csv", "fix"]
+    path: Annotated[str, Field(min_length=1)]
+    columns: dict[str, list[str]] = {}
+    time_zone: TimeZone = "UTC"
+
+    @field_validator("columns")
+    @classmethod
+    def columns_are_order_columns(cls, columns: dict[str, list[str]]) -> dict[str, list[str]]:
+        return known_columns(columns, ORDER_COLUMNS, "order")
+
+
+class SeriesSource(Frozen):
+    """Economic or alternative data in a long table (date, series, value); paths as in `FilesSource`.
+
+    When a value became known is told by a column (`known_at`), or else by `lag_days` of its series: calendar days
+    after the reference date. A series with neither is refused, because a lag of zero must be somebody's decision.
+    """
+
+    path: Annotated[str, Field(min_length=1)]
+    columns: dict[str, list[str]] = {}
+    lag_days: dict[str, Annotated[int, Field(ge=0, le=3660)]] = {}
+    time_zone: TimeZone | None = None
+
+    @field_validator("columns")
+    @classmethod
+    def columns_are_series_columns(cls, columns: dict[str, list[str]]) -> dict[str, list[str]]:
+        return known_columns(columns, SERIES_COLUMNS, "series")
 
 
 class Costs(Frozen):
@@ -88,7 +203,7 @@ class LightGBM(Frozen):
 
 
 Family = Annotated[Ridge | LightGBM, Field(discriminator="family")]
-Source = Annotated[PackageSource | FilesSource, Field(discriminator="kind")]
+Source = Annotated[PackageSource | FilesSource | SqlSource | PluginSource, Field(discriminator="kind")]
 BAR_COLUMNS = ("timestamp", "instrument", "open", "high", "low", "close", "volume")
 
 
@@ -101,6 +216,8 @@ class Problem(Frozen):
     success: str
     source: Source
     columns: dict[str, list[str]]
+    orders: OrdersSource | None = None
+    series: SeriesSource | None = None
     horizon: Annotated[int, Field(ge=1, le=252)]
     label: Literal["forward_return"] = "forward_return"
     features: Literal["price_only"] = "price_only"
@@ -122,11 +239,21 @@ class Problem(Frozen):
     @field_validator("columns")
     @classmethod
     def columns_are_bar_columns(cls, columns: dict[str, list[str]]) -> dict[str, list[str]]:
-        if unknown := set(columns) - set(BAR_COLUMNS):
-            raise ValueError(f"{sorted(unknown)} are no bar columns; expected some of {list(BAR_COLUMNS)}")
+        known_columns(columns, BAR_COLUMNS, "bar")
         if missing := {"timestamp", "instrument", "close"} - set(columns):
             raise ValueError(f"say how {sorted(missing)} are called in a delivered file")
         return columns
+
+    @model_validator(mode="after")
+    def paths_hold_no_password(self) -> Self:
+        places = {"source": self.source, "orders": self.orders, "series": self.series}
+        for field, place in places.items():
+            if PASSWORD.search(getattr(place, "path", "")):
+                raise ValueError(
+                    f"{field}.path holds a password; this file is signed and kept with every model, so leave the "
+                    "password to the environment of the process"
+                )
+        return self
 
     def canonical(self) -> bytes:
         """The problem as the bytes that are hashed, signed and frozen with a model."""
@@ -161,5 +288,12 @@ def describe(fault: ValidationError) -> str:
         elif error["type"] == "missing":
             findings.append(f"{field}: missing")
         else:
-            findings.append(f"{field}: {error['msg'].removeprefix('Value error, ')}, found {error['input']!r}")
+            said = error["msg"].removeprefix("Value error, ")
+            found = "" if isinstance(error["input"], dict) and not error["loc"] else f", found {shown(error['input'])}"
+            findings.append(f"{field}: {said}{found}")
     return "; ".join(findings)
+
+
+def shown(value: Any) -> str:
+    """What was found, in one short line without the password of a URL."""
+    return PASSWORD.sub("//***@", repr(value))[:200]

@@ -1,101 +1,76 @@
-"""Bars from one CSV or Parquet file, its columns renamed by the problem's mapping.
+"""Bars from files: one, a folder or a glob of CSV, Parquet and Feather, wherever fsspec finds them.
 
-A file that can't be read as bars is refused as a whole, with the first place that is wrong.
+Each file is a part, known by the SHA-256 of its bytes; one that is held already is not parsed again. Only the mapped
+columns are read. In a CSV file a row with fewer fields than the header lacks the others; a row with more is refused.
 """
 
-from pathlib import Path
+from functools import partial
 
-import pandas as pd
-import pyarrow as pa
+import polars as pl
 
 from tasks.domain.bars import VALUES
-from tasks.domain.errors import DataRefused, UsageError
-from tasks.home import sha256
-from tasks.sources.delivery import Delivery
+from tasks.domain.problem import FilesSource
+from tasks.sources import tables
+from tasks.sources.delivery import BAR_TYPES, REQUIRED, Delivery, Part, Request, feed
+from tasks.sources.locations import Place, find, redact
 
-ROWS_BEFORE_DATA = 2  # row 1 of a CSV is the header; people count from 1
+PRICES = tuple(name for name in VALUES if name != "volume")
+WHOLE_DIVISOR = 1e-9  # how near to a whole number the inverse of a scale must be to divide by it
 
 
-def collect(path: Path, columns: dict[str, list[str]]) -> Delivery:
-    """Read a file.
+def collect(request: Request) -> Delivery:
+    """Read the files of a `FilesSource`.
 
     Raises:
-        UsageError: no such file, or of an unknown kind.
-        DataRefused: empty, unreadable, a needed column is missing, or a field is not of its column's type.
+        UsageError: nothing to read there, an unknown kind of file, or no permission.
+        DataRefused: a file is empty, damaged, not UTF-8, without a needed column, or has rows that are too long.
     """
-    content = read_bytes(path)
-    table = rename(read_table(path), columns, path)
-    if table.empty:
-        raise DataRefused(f"{path}: holds no rows; expected one row per instrument and session")
-    return Delivery(f"file:{path.name}", sha256(content), typed(table, path))
+    source: FilesSource = request.source
+    places = find(source.path, tables.KINDS)
+    parts = tuple(part(place, source, request) for place in places)
+    return Delivery(f"file:{name_of(source.path)}", feed(source, request.columns), parts)
 
 
-def read_bytes(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as fault:
-        raise UsageError(f"{path}: cannot be read ({fault.strerror}); give an existing CSV or Parquet file") from None
-    if not content.strip():
-        raise DataRefused(f"{path}: is empty; expected a header and one row per instrument and session")
-    return content
+def name_of(path: str) -> str:
+    return redact(path).split("?")[0].rstrip("/").rsplit("/", 1)[-1]
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    kind = path.suffix.lower()
-    if kind not in (".csv", ".parquet"):
-        raise UsageError(f"{path}: kind {kind or 'without ending'} is unknown; give .csv or .parquet")
-    try:
-        if kind == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype="str", keep_default_na=False, na_values=[""], encoding="utf-8-sig")
-    except (ValueError, OSError, pa.ArrowException) as fault:
-        words = " ".join(str(fault).split())[:200]
-        raise DataRefused(f"{path}: cannot be read as {kind[1:]} ({words})") from None
+def part(place: Place, source: FilesSource, request: Request) -> Part:
+    table = tables.read(place, wanted(source, request.columns), request.held)
+    if table.rows is None:
+        return Part(place.shown, table.sha256, None, None)
+    bars = table.rows.pipe(named, source, place).pipe(partial(scaled, scale=source.price_scale))
+    return Part(place.shown, table.sha256, bars, table.unreadable, table.truncated)
 
 
-def rename(table: pd.DataFrame, columns: dict[str, list[str]], path: Path) -> pd.DataFrame:
-    """Pick and rename the mapped columns; `timestamp`, `instrument` and `close` must be there."""
-    found: dict[str, str] = {}
-    for name, accepted in columns.items():
-        present = [candidate for candidate in accepted if candidate in table.columns]
-        if present:
-            found[present[0]] = name
-        elif name in ("timestamp", "instrument", "close"):
-            raise DataRefused(
-                f"{path}: no column for {name}; expected one of {accepted}, found {list(table.columns)[:12]}; "
-                f"rename it or add its name under columns.{name} in the problem file"
-            )
-    return table[list(found)].rename(columns=found)
+def wanted(source: FilesSource, columns: dict[str, list[str]]) -> tables.Wanted:
+    kinds = {"timestamp": tables.MOMENT, "instrument": tables.TEXT}
+    needed = tuple(name for name in REQUIRED if name != "instrument" or not source.instrument.from_name)
+    return tables.Wanted(
+        names={name: columns[name] for name in BAR_TYPES if name in columns},
+        types={name: kinds.get(name, tables.NUMBER) for name in BAR_TYPES},
+        needed=needed,
+        zone=source.time_zone,
+        written=source.time_format,
+    )
 
 
-def typed(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Give every column its type; a missing field stays missing (cleansing decides), a wrong one is refused."""
-    typed_columns: dict[str, pd.Series] = {}
-    for name in table:
-        column = table[name]
-        if name == "timestamp":
-            converted = without_zone(pd.to_datetime(column, errors="coerce"))
-        elif name in VALUES:
-            converted = pd.to_numeric(column, errors="coerce")
-        else:
-            converted = column.astype("str").where(column.notna())
-        refuse_lost(column, converted, str(name), path)
-        typed_columns[str(name)] = converted
-    return pd.DataFrame(typed_columns)
+def named(bars: pl.DataFrame, source: FilesSource, place: Place) -> pl.DataFrame:
+    """Bars with their instrument: the file's column, or else its name where the problem says so."""
+    if "instrument" not in bars and source.instrument.from_name:
+        bars = bars.with_columns(pl.lit(place.stem).alias("instrument"))
+    return bars.select(name for name in BAR_TYPES if name in bars.columns)
 
 
-def without_zone(stamps: pd.Series) -> pd.Series:
-    if getattr(stamps.dtype, "tz", None) is not None:
-        stamps = stamps.dt.tz_localize(None)
-    return stamps.astype("datetime64[us]")
-
-
-def refuse_lost(before: pd.Series, after: pd.Series, name: str, path: Path) -> None:
-    lost = (before.notna() & after.isna()).to_numpy().nonzero()[0]
-    if len(lost):
-        row = int(lost[0])
-        expected = "a date" if name == "timestamp" else "a number"
-        raise DataRefused(
-            f"{path}: row {row + ROWS_BEFORE_DATA}, column {name}: expected {expected}, "
-            f"found {before.iloc[row]!r} ({len(lost)} such); correct the file and deliver it again"
-        )
+def scaled(bars: pl.DataFrame, scale: float | None) -> pl.DataFrame:
+    """Prices times `scale`; dividing by ten thousand instead of multiplying by 0.0001 avoids a rounding error."""
+    if scale is None:
+        return bars
+    divisor = round(1 / scale)
+    exact = divisor >= 1 and abs(1 / scale - divisor) < WHOLE_DIVISOR * divisor
+    # In numpy, because polars divides by one number by multiplying with its rounded inverse.
+    return bars.with_columns(
+        pl.Series(name, bars[name].to_numpy() / divisor if exact else bars[name].to_numpy() * scale).fill_nan(None)
+        for name in PRICES
+        if name in bars.columns
+    )
