@@ -80,7 +80,7 @@ def figures(result: Any) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("suite", [checks.RAW, checks.CLEAN])
 @pytest.mark.parametrize("order", ["by key", "by chance"])
-@pytest.mark.parametrize("size", [SLICE, 10])
+@pytest.mark.parametrize("size", [SLICE, 40])
 def test_slices_say_what_great_expectations_says_of_the_whole(suite: str, order: str, size: int) -> None:
     table = spoiled() if order == "by key" else spoiled().sample(fraction=1, shuffle=True, seed=1)
     sliced, reference = evaluate(table, suites.load(suite, table.columns), size), whole(table, suite)
@@ -94,7 +94,7 @@ def test_slices_say_what_great_expectations_says_of_the_whole(suite: str, order:
 def test_mostly_is_the_share_of_the_whole_table() -> None:
     """One slice with nothing but faults does not fail a table in which they are few."""
     table = bars(100, 10).with_columns(close=pl.when(pl.col("instrument") == "N03").then(None).otherwise("close"))
-    result = evaluate(table, suites.load(checks.RAW, table.columns), size=10)
+    result = evaluate(table, suites.load(checks.RAW, table.columns), size=100)
     missing = [one for one in result.results if one.expectation_config.kwargs.get("mostly") == 0.95]
     assert [(one.success, one.result["unexpected_count"]) for one in missing] == [(True, 10)]
 
