@@ -259,20 +259,20 @@ def plain(values: pl.Series) -> Floats:
 
 
 def as_factor(change: float) -> str:
-    return f"by {100 * math.expm1(change):+.1f} %"
+    return f"{100 * math.expm1(change):+.1f} %"
 
 
 def as_share(change: float) -> str:
-    return f"by {100 * change:+.2f} percentage points"
+    return f"{100 * change:+.2f} percentage points"
 
 
 WATCHED = (
-    Watched("names", "instruments a session", lambda s: logarithm(s["names"]), 4e-3, as_factor),
-    Watched("rows", "rows an instrument and session", lambda s: logarithm(s["rows"] / s["names"]), 4e-3, as_factor),
-    Watched("missing", "share of missing values", lambda s: plain(s["missing"]), 2e-3, as_share),
-    Watched("centre", "median return of a session", lambda s: plain(s["centre"]), 1e-5, as_share),
-    Watched("spread", "spread of returns within a session", lambda s: logarithm(s["spread"]), 2e-2, as_factor),
-    Watched("still", "share of unmoved prices", lambda s: plain(s["still"]), 5e-3, as_share),
+    Watched("names", "Instruments a session", lambda s: logarithm(s["names"]), 4e-3, as_factor),
+    Watched("rows", "Rows an instrument and session", lambda s: logarithm(s["rows"] / s["names"]), 4e-3, as_factor),
+    Watched("missing", "Share of missing values", lambda s: plain(s["missing"]), 2e-3, as_share),
+    Watched("centre", "Median return of a session", lambda s: plain(s["centre"]), 1e-5, as_share),
+    Watched("spread", "Spread of returns within a session", lambda s: logarithm(s["spread"]), 2e-2, as_factor),
+    Watched("still", "Share of unmoved prices", lambda s: plain(s["still"]), 5e-3, as_share),
 )
 
 
@@ -339,7 +339,7 @@ def judged(watched: Watched, series: Floats, held: int, chance: float) -> Findin
     passed = abs(figure) <= limit
     bound = watched.told(math.copysign(limit, figure))
     words = (
-        f"{watched.title}: moved {watched.told(figure)} between {BASELINE} sessions and the {window} after them; "
+        f"{watched.title}: moved by {watched.told(figure)} between {BASELINE} sessions and the {window} after them; "
         f"{'within' if passed else 'beyond'} the limit of {bound} learnt from {old} sessions"
     )
     return Finding(f"break_{watched.name}", figure, limit, passed, "warning", words)
