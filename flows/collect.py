@@ -34,15 +34,17 @@ def collect(problem: str, data: str | None = None, as_of: date | None = None) ->
 
 
 def snapshot_of(order: collection.Order) -> collection.Snapshot:
-    with recorded(order.problem.name, names.COLLECT, order.as_of, order.key, {}) as record:
+    with recorded(order.problem.name, names.COLLECT, order.title, order.key, {}) as record:
         step("checking what was delivered")
-        raw = check(order.delivery.bars, RAW, record.folder)
+        raw = check(collection.raw(order), RAW, record.folder)
         step("cleansing")
         cleansed = collection.cleanse_bars(order)
         step("checking what is clean")
         clean = check(cleansed.clean, CLEAN, record.folder)
+        step("comparing with the snapshot before")
+        compared = collection.compare(order, cleansed, record)
         step("writing the tables")
         checks = {RAW: raw._asdict(), CLEAN: clean._asdict()}
-        manifest = collection.store(order, cleansed, checks, record)
-        collection.log(record, manifest)
+        manifest = collection.store(order, cleansed, checks, compared, record)
+        collection.log(record, order, manifest)
     return collection.complete(order, manifest, record)

@@ -93,6 +93,8 @@ def collected(result: dict[str, Any]) -> None:
         f"Rows: {counts['collected']} collected = {counts['clean']} clean + {counts['quarantined']} quarantined + "
         f"{counts['exact_duplicates']} exact duplicates; {counts['corrections']} corrections"
     )
+    for said in result["warnings"]:
+        out.print(f"[yellow]warning[/] {escape(said)}")
     rules = result["quarantined_by_rule"] | result["corrected_by_rule"]
     if rules:
         out.print("By rule: " + ", ".join(f"{rule} {number}" for rule, number in sorted(rules.items())))

@@ -34,7 +34,8 @@ def judge(found: Candidate, record: Record) -> Verdict:
 
 def content(found: Candidate, policy: Policy, policy_sha256: str, verdict: Verdict) -> dict[str, Any]:
     who = {"model": found.reference, "candidate": found.id, "policy": policy.name}
-    return who | {"policy_sha256": policy_sha256} | verdict.model_dump(mode="json")
+    told = {"data_warnings": found.snapshot().manifest["warnings"]}
+    return who | {"policy_sha256": policy_sha256} | verdict.model_dump(mode="json") | told
 
 
 def as_markdown(verdict: Verdict) -> str:

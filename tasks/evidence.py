@@ -403,3 +403,50 @@ def read_move(content: bytes) -> AliasMove | None:
     except Exception:  # noqa: BLE001 - a hostile entry may fail in any way; all of them mean it does not count
         return None
     return move
+
+
+# --- other chained logs -------------------------------------------------------------------------------------
+
+
+def append_chained(folder: Path, payload: str, content: dict[str, Any], by: CryptoSigner) -> None:
+    """Append a signed entry to a numbered, hash-chained log; `sequence` and `previous` are added to its content."""
+    entries = sorted(folder.glob("*.json"))
+    chained(folder, payload)
+    link = {"sequence": len(entries) + 1, "previous": sha256(entries[-1].read_bytes()) if entries else ""}
+    envelope = Dsse(as_json(link | content), payload, {})
+    envelope.sign(by)
+    write_whole(folder / f"{link['sequence']:06d}.json", as_json(envelope.to_dict()))
+
+
+def chained(folder: Path, payload: str, role: str = names.STEWARD) -> list[dict[str, Any]]:
+    """The entries of such a log, oldest first, each checked against the role's key and the entry before it.
+
+    Raises:
+        VerificationFailed: an entry is altered, missing or signed by another key.
+    """
+    found: list[dict[str, Any]] = []
+    previous = ""
+    for number, path in enumerate(sorted(folder.glob("*.json")), start=1):
+        content = path.read_bytes()
+        entry = signed_entry(content, payload, role)
+        if entry is None or (entry["sequence"], entry["previous"], path.stem) != (number, previous, f"{number:06d}"):
+            raise VerificationFailed(
+                f"log {folder.name}: entry {path.name} is altered, does not follow the one before it, or is not "
+                f"signed by the {role}"
+            )
+        found.append(entry)
+        previous = sha256(content)
+    return found
+
+
+def signed_entry(content: bytes, payload: str, role: str) -> dict[str, Any] | None:
+    try:
+        envelope = Dsse.from_dict(json.loads(content))
+        key = public_key(role)
+        envelope.verify([Key.from_dict(key["keyid"], {k: v for k, v in key.items() if k != "keyid"})], 1)
+        entry = dict(json.loads(envelope.payload))
+    except VerificationFailed:
+        raise
+    except Exception:  # noqa: BLE001 - a hostile entry may fail in any way; all of them mean it does not count
+        return None
+    return entry if envelope.payload_type == payload and {"sequence", "previous"} <= set(entry) else None

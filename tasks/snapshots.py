@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import polars as pl
 
 from tasks import evidence, lake
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
 from tasks.home import as_json, sha256
+from tasks.recording import signed_file
 
 
 class Snapshot(NamedTuple):
@@ -34,12 +36,21 @@ class Snapshot(NamedTuple):
 
     def read(self, part: str) -> pd.DataFrame:
         """Bars of one part, compared with the signed digest."""
-        table = self.manifest["tables"][part]
-        return lake.read(self.problem, part, table["version"], table["sha256"])
+        return self.load(part).to_pandas()
+
+    def load(self, table: str) -> pl.DataFrame:
+        """A table of the snapshot without leaving polars, compared with the signed digest."""
+        written = self.manifest["tables"][table]
+        return lake.load(self.problem, table, written["version"], written["sha256"])
+
+    def file(self, name: str) -> bytes:
+        """A file of the collection, compared with its signed link."""
+        return signed_file(evidence.snapshot_folder(self.problem, self.key), names.COLLECT, name)
 
 
-def pointer(problem: str) -> Path:
-    return evidence.problem_folder(problem) / "snapshots" / "current"
+def pointer(problem: str, feed: str = "current") -> Path:
+    """The file that names the snapshot last completed, of all feeds or of one."""
+    return evidence.problem_folder(problem) / "snapshots" / feed
 
 
 def current(problem: str, key: str | None = None) -> Snapshot:
@@ -58,3 +69,9 @@ def current(problem: str, key: str | None = None) -> Snapshot:
     if sha256(content) != signed:
         raise VerificationFailed(f"snapshot {key}: {names.MANIFEST} differs from what the steward signed")
     return Snapshot(problem, key, json.loads(content), new=False)
+
+
+def last(problem: str, feed: str) -> Snapshot | None:
+    """The snapshot last completed from a feed, if there is one."""
+    path = pointer(problem, feed)
+    return current(problem, path.read_text().strip()) if path.exists() else None

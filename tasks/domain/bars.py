@@ -1,9 +1,9 @@
-"""Bars: the canonical form of the data, its digest, and its cut into development and lockbox."""
+"""Bars: the digest of their content, where the lockbox begins, and their form as a wide table."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -18,28 +18,6 @@ USABLE_YEARS = (1800, 2200)
 NO_YEAR = 0
 DIGEST_THREADS = 2  # hashing frees the interpreter's lock
 DIGEST_SLICE = 1 << 20  # rows hashed at a time: bounds the copies that hashing makes
-
-
-class Parts(NamedTuple):
-    """A snapshot in two disjoint pieces of time."""
-
-    development: pd.DataFrame
-    lockbox: pd.DataFrame
-
-
-def canonical(bars: pd.DataFrame) -> pd.DataFrame:
-    """Bars in canonical column order, types and row order (instrument, then timestamp).
-
-    Rows with equal keys keep their order of arrival, so the form is a function of the content alone.
-    """
-    columns = [name for name in BAR_COLUMNS if name in bars.columns]
-    ordered = bars.loc[:, columns].copy()
-    ordered["timestamp"] = ordered["timestamp"].astype("datetime64[us]")
-    ordered["instrument"] = ordered["instrument"].astype("str")
-    for name in VALUES:
-        if name in ordered:
-            ordered[name] = ordered[name].astype("float64")
-    return ordered.sort_values(KEY, kind="stable", ignore_index=True)
 
 
 def digest(table: pl.DataFrame | pd.DataFrame) -> str:
@@ -125,35 +103,20 @@ def buffers(column: pl.Series) -> Iterator[bytes | memoryview]:
         raise TypeError(f"column {column.name}: tables hold numbers, text, dates and truth values, not {kind}")
 
 
-def until(bars: pd.DataFrame, as_of: pd.Timestamp | None) -> pd.DataFrame:
-    """Bars up to and including `as_of`.
-
-    Raises:
-        UsageError: no bar is that old.
-    """
-    if as_of is None:
-        return bars
-    kept = bars[bars["timestamp"] < as_of.normalize() + pd.Timedelta(days=1)]
-    if kept.empty:
-        first = bars["timestamp"].min()
-        raise UsageError(f"--as-of {as_of.date()}: the data starts on {first.date()}; give that date or a later one")
-    return kept
-
-
-def split(bars: pd.DataFrame, lockbox_fraction: float) -> Parts:
-    """Cut off the newest `lockbox_fraction` of sessions; both parts keep canonical order.
+def lockbox_start(times: pl.Series, lockbox_fraction: float) -> datetime:
+    """The first session of the newest `lockbox_fraction` of sessions.
 
     Raises:
         UsageError: too few sessions to leave both parts at least one.
     """
-    sessions = np.sort(bars["timestamp"].unique())
+    sessions = times.unique().sort()
     held_back = round(len(sessions) * lockbox_fraction)
     if not 1 <= held_back < len(sessions):
         raise UsageError(
             f"{len(sessions)} sessions are too few for a lockbox of {lockbox_fraction:.0%}; bring more data"
         )
-    inside = bars["timestamp"] >= sessions[-held_back]
-    return Parts(bars[~inside].reset_index(drop=True), bars[inside].reset_index(drop=True))
+    start: datetime = sessions[-held_back]
+    return start
 
 
 def wide(bars: pd.DataFrame, column: str) -> pd.DataFrame:

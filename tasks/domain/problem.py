@@ -216,6 +216,7 @@ class Problem(Frozen):
     success: str
     source: Source
     columns: dict[str, list[str]]
+    calendar: Annotated[str, Field(min_length=1)] | None = None
     orders: OrdersSource | None = None
     series: SeriesSource | None = None
     horizon: Annotated[int, Field(ge=1, le=252)]

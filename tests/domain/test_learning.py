@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from tasks.domain import bars as bar_tables
@@ -18,16 +19,17 @@ from tasks.domain.problem import Problem
 from tasks.domain.selection import Scored, one_standard_error
 from tasks.domain.splits import walk_forward
 from tests.support.market import bars as market_bars
+from tests.support.market import canonical
 
 
 @pytest.fixture(scope="module")
 def bars() -> pd.DataFrame:
     table = market_bars(0.003, names=6, sessions=420).rename(columns={"date": "timestamp", "symbol": "instrument"})
-    return bar_tables.canonical(table)
+    return canonical(table)
 
 
 def test_digest_depends_on_content_only(bars: pd.DataFrame) -> None:
-    shuffled = bar_tables.canonical(bars.sample(frac=1, random_state=1))
+    shuffled = canonical(bars.sample(frac=1, random_state=1))
     assert bar_tables.digest(shuffled) == bar_tables.digest(bars)
     for column, value in (("close", 1.0), ("instrument", "Z"), ("timestamp", pd.Timestamp("2001-01-01"))):
         changed = bars.copy()
@@ -35,18 +37,12 @@ def test_digest_depends_on_content_only(bars: pd.DataFrame) -> None:
         assert bar_tables.digest(changed) != bar_tables.digest(bars)
 
 
-def test_split_is_by_session_and_complete(bars: pd.DataFrame) -> None:
-    parts = bar_tables.split(bars, 0.2)
-    assert parts.development["timestamp"].max() < parts.lockbox["timestamp"].min()
-    assert len(parts.development) + len(parts.lockbox) == len(bars)
-    assert parts.lockbox["timestamp"].nunique() == 84
-
-
-def test_as_of_takes_in_that_session_and_refuses_an_older_one(bars: pd.DataFrame) -> None:
-    day = bars["timestamp"].iloc[100]
-    assert bar_tables.until(bars, day)["timestamp"].max() == day
-    with pytest.raises(UsageError, match="the data starts on 2015-01-01"):
-        bar_tables.until(bars, pd.Timestamp("1990-01-01"))
+def test_lockbox_is_the_newest_fifth_of_sessions(bars: pd.DataFrame) -> None:
+    times = pl.Series(bars["timestamp"])
+    start = bar_tables.lockbox_start(times, 0.2)
+    assert times.filter(times >= start).n_unique() == 84
+    with pytest.raises(UsageError, match="2 sessions are too few for a lockbox of 20%"):
+        bar_tables.lockbox_start(times.unique().sort()[:2], 0.2)
 
 
 def test_features_need_no_future_and_no_row_order(bars: pd.DataFrame) -> None:

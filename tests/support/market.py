@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from tasks.domain.problem import BAR_COLUMNS
+
 NAMES, SESSIONS = 24, 1500
 
 
@@ -32,12 +34,20 @@ def bars(signal: float, seed: int = 11, names: int = NAMES, sessions: int = SESS
     return pd.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index).reset_index()
 
 
+def canonical(bars: pd.DataFrame) -> pd.DataFrame:
+    """Bars as a snapshot gives them back: columns, types and rows in their fixed order."""
+    columns = [name for name in BAR_COLUMNS if name in bars.columns]
+    types = dict.fromkeys(columns, "float64") | {"timestamp": "datetime64[us]", "instrument": "str"}
+    return bars.loc[:, columns].astype(types).sort_values(["instrument", "timestamp"], kind="stable", ignore_index=True)
+
+
 def problem(folder: Path, name: str, data: Path | None = None, **changes: object) -> Path:
     """A problem file like the shipped one, small enough for tests; `changes` replace top-level fields."""
     shipped = Path(__file__).parents[2] / "problems" / "sp500_alpha.yaml"
     fields = yaml.safe_load(shipped.read_text())
     fields |= {
         "name": name,
+        "calendar": None,  # its sessions are plain weekdays
         "families": [
             {"family": "ridge", "alphas": [10.0]},
             {"family": "lightgbm", "num_leaves": [7], "num_rounds": 20},

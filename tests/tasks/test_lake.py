@@ -8,8 +8,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from tasks import commits, lake
-from tasks.domain.bars import canonical, digest
+from tasks.domain.bars import digest
 from tasks.domain.errors import DataRefused, VerificationFailed
+from tests.support.market import canonical
 
 FIRST_DAYS = {"A": "2019-12-30", "B": "2020-06-01", "C": "2021-12-31"}
 DECLARED = "d1"

@@ -126,7 +126,8 @@ class Draft:
         return int((closes[left[one]] != closes[right[two]]).sum()) > max(3, 0.1 * len(left))
 
     def set_aside_keyless(self) -> None:
-        lacking = np.flatnonzero(self.kept & ((self.time == NO_TIME) | (self.code < 0)))
+        nameless = [-1, *(at for at, name in enumerate(self.spelled) if not name)]
+        lacking = np.flatnonzero(self.kept & ((self.time == NO_TIME) | np.isin(self.code, nameless)))
         self.set_aside(dict.fromkeys(lacking.tolist(), MISSING[2]), *MISSING[:2])
 
     def set_aside(self, reasons: dict[int, str], rule: str, version: int) -> None:
@@ -169,9 +170,8 @@ def notes_of(delivered: pl.DataFrame) -> dict[int, dict[str, str]]:
 
 
 def codes_of(instruments: pl.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
-    """Each row's number among the distinct names, -1 where there is none or an empty one."""
-    names = instruments.unique().drop_nulls().sort()
-    known = [name for name in names.cast(pl.String).to_list() if name.strip()]
+    """Each row's number among the distinct names, -1 where there is none."""
+    known = instruments.unique().drop_nulls().sort().cast(pl.String).to_list()
     coded = instruments.cast(pl.String).cast(pl.Enum(known), strict=False) if known else None
     if coded is None:
         return np.full(len(instruments), -1, dtype=np.int32), []

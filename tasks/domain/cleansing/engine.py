@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from tasks.domain.cleansing import arrange as arrange_rules
 from tasks.domain.cleansing import fields, identity, levels, runs, timing
 from tasks.domain.cleansing.arrange import Arranged, arrange
 from tasks.domain.cleansing.books import Books, Schema, as_times
@@ -141,3 +142,11 @@ def frame(panel: Panel) -> pl.DataFrame:
     names = pl.Series(panel.code).cast(pl.UInt32).cat.to(pl.Enum(list(panel.names)))
     columns = {"timestamp": pl.Series(panel.time).cast(pl.Datetime("us")), "instrument": names}
     return pl.DataFrame(columns | {name: pl.Series(values) for name, values in panel.fields.items()})
+
+
+def versions() -> list[str]:
+    """Every rule and correction with its version."""
+    others = (arrange_rules.MISSING, arrange_rules.UNREADABLE, arrange_rules.TRUNCATED, arrange_rules.FORMAT)
+    known = {rule.id: rule.version for rule in RULES} | {name: version for name, version, *_ in others}
+    known |= dict([arrange_rules.SPELLING, DUPLICATE])
+    return [f"{name} v{version}" for name, version in sorted(known.items())]

@@ -181,8 +181,8 @@ def unadjusted_split(panel: Panel, _: Context) -> Found:
     split or reverse split that the older bars were not adjusted for.
 
     The true crashes that come near such a fraction trade many times the usual amount of money within a wide range; a
-    split does neither. All bars before the last split are set aside: they are on another scale, and only the corporate
-    action tells the factor.
+    split does neither. Without volumes that can't be seen, and only a price cut to a third or tripled counts. All bars
+    before the last split are set aside: they are on another scale, and only the corporate action tells the factor.
     """
     opened = np.log(panel.fields["open"]) if panel.has_range else np.log(panel.close)
     gap = opened - panel.before(np.log(panel.close))
@@ -202,6 +202,8 @@ def is_split(panel: Panel, place: int, gap: float) -> bool:
     level = np.log(panel.close)
     is_huge = abs(gap) > np.log(2.9)  # hardly any true move is, so one of the other signs is enough
     noise = 6 * typical(np.abs(np.diff(level[old])))
+    if "volume" not in panel.fields and not is_huge:
+        return False
     if np.min(np.abs(LOG_RATIOS - gap)) > min(max(noise, 0.01), 0.1 if is_huge else 0.05):
         return False
     stays = abs(typical(level[place : place + 5]) - typical(level[place - 5 : place]) - gap) < 0.25

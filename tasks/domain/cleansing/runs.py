@@ -5,6 +5,7 @@ import numpy as np
 from tasks.domain.cleansing.panel import PRICES, Mask, Panel, Whole, pairs
 from tasks.domain.cleansing.rule import Change, Context, Found, nothing
 
+NEIGHBOURS = 125  # bars on either side that tell how often prices repeat; it changes with tick sizes and decades
 SURE = 1e-5  # repeats expected by chance in a whole instrument, below which a run of them is none
 
 
@@ -13,7 +14,7 @@ def stale_run(panel: Panel, _: Context) -> Found:
 
     Four equal prices with a real range between them and an equal volume do not happen twice. Where the volume is
     unknown or differs, the range must span at least 25 of the instrument's price steps. A flat bar or a close alone
-    does repeat by chance; a run of them is stale where the instrument's own share of repeats makes it less likely
+    does repeat by chance; a run of them is stale where the share of repeats around it makes it less likely
     than one in a hundred thousand. Flat bars without volume are a vendor's way to say that nothing traded; they stay.
     """
     repeated = nothing(panel)
@@ -50,15 +51,15 @@ def wide(panel: Panel, rows: Mask) -> Mask:
 
 
 def unlikely_runs(panel: Panel, repeated: Mask) -> Mask:
-    """Rows of runs of repeats that are too long for chance."""
+    """Rows of runs of repeats that are too long for chance, given how often bars around them repeat."""
     unlikely = nothing(panel)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], repeated, [False]]).astype(np.int8)))
     starts = panel.starts()
     for first, end in edges.reshape(-1, 2).tolist():
         slot = int(np.searchsorted(starts, first, side="right")) - 1
         begin, stop = int(starts[slot]), int(starts[slot + 1])
-        others = int(repeated[begin:stop].sum()) - (end - first)
-        share = (others + 1) / (stop - begin)
+        around = repeated[max(begin, first - NEIGHBOURS) : min(stop, end + NEIGHBOURS)]
+        share = (int(around.sum()) - (end - first) + 1) / len(around)
         unlikely[first:end] = (stop - begin) * share ** (end - first) < SURE
     return unlikely
 
