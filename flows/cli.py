@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from flows import screen
+from flows import access_cli, screen
 from tasks.domain.errors import CountersignError, UsageError
 from tasks.home import exclusive, prepare
 
@@ -21,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(access_cli.app, name="access")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 ProblemName = Annotated[str, typer.Argument(metavar="PROBLEM", help="A name in problems/, or a problem file.")]
 Reference = Annotated[str, typer.Argument(metavar="MODEL/VERSION", help="For example sp500_alpha/1.")]
