@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from flows import screen
+from flows import access_cli, screen, steward_cli
 from tasks.domain.errors import CountersignError, UsageError
 from tasks.home import exclusive, prepare
 
@@ -21,6 +21,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(access_cli.app, name="access")
+app.add_typer(steward_cli.app, name="quarantine")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 ProblemName = Annotated[str, typer.Argument(metavar="PROBLEM", help="A name in problems/, or a problem file.")]
 Reference = Annotated[str, typer.Argument(metavar="MODEL/VERSION", help="For example sp500_alpha/1.")]
@@ -160,6 +162,14 @@ def verify(model: Reference, as_json: Json = False) -> None:
     show(checked._asdict(), as_json, screen.verified)
     if checked.faults:
         raise SystemExit(5)
+
+
+@app.command()
+def lineage(model: Reference, as_json: Json = False) -> None:
+    """Print the way back from a version to the delivered files."""
+    from tasks import lineage
+
+    show(lineage.lineage(model), as_json, screen.lineage)
 
 
 @app.command()

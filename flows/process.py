@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from tasks import access
 from tasks.domain import errors
 from tasks.home import CHECKOUT, home, prepare
 from tasks.progress import CHANNEL, send
@@ -37,8 +38,10 @@ class Worker:
 
     def __init__(self, flow: str, problem: str, extra: dict[str, str], pass_fds: Sequence[int] = ()) -> None:
         self.flow = flow
+        self.problem = problem
         self.log = log_path(problem, flow)
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        started = access.start(flow, problem, os.environ | extra)
         self.incoming, outgoing = os.pipe()
         with self.log.open("wb") as sink:
             self.process = subprocess.Popen(
@@ -46,9 +49,10 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=sink,
                 stderr=sink,
-                env=os.environ | extra | {CHANNEL: str(outgoing)},
+                env=started.environment | {CHANNEL: str(outgoing)},
                 cwd=CHECKOUT,
                 pass_fds=(outgoing, *pass_fds),
+                **started.options,
             )
         os.close(outgoing)
 
@@ -62,6 +66,7 @@ class Worker:
             self.write(json.dumps(job._asdict(), default=str).encode() + b"\n")
         outcome = self.follow(on_message)
         status = self.process.wait()
+        access.settle(self.problem)
         if "result" in outcome:
             return dict(outcome["result"])
         if "error" in outcome:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.tree import Tree
 
 Draw = Callable[[dict[str, Any]], None]
 out, err = Console(), Console(stderr=True)
@@ -141,6 +142,35 @@ def verified(result: dict[str, Any]) -> None:
     out.print(f"  decision: {result['decision']}; approved: {'yes' if result['approved'] else 'no'}")
     out.print(f"  aliases, all authorised: {pointing}")
     out.print("  signed with development keys kept beside the data (docs/architecture.md, Keys)", style="dim")
+
+
+def quarantined(result: dict[str, Any]) -> None:
+    rows = result["rows"]
+    table = Table(title=f"Quarantine of {result['problem']}: {len(rows)} of {result['all']} rows", title_justify="left")
+    for name in rows[0] if rows else ():
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
+    out.print(table)
+
+
+def lineage(result: dict[str, Any]) -> None:
+    """A tree from the model down to the delivered parts."""
+    root = Tree(f"[bold]{result['model']}[/] candidate {result['candidate']}")
+    files = root.add("model files")
+    for name, sha in result["model_files"].items():
+        files.add(f"{escape(name)}  {sha[:16]}")
+    for step in reversed(result["steps"]):
+        branch = root.add(f"{step['stage']} signed by the {step['by']}, MLflow run {step['run']}")
+        for name, sha in step["from"].items():
+            branch.add(f"from {escape(name)}  {sha[:16]}")
+    snapshot = root.add(f"snapshot {result['snapshot']}")
+    for name, table in result["tables"].items():
+        snapshot.add(f"table {name} version {table['version']}, {table['rows']} rows  {table['sha256'][:16]}")
+    parts = root.add(f"delivered as {escape(result['delivery']['name'])}")
+    for part in result["parts"]:
+        parts.add(f"{escape(part['name'])}  {part['sha256'][:16]}")
+    out.print(root)
 
 
 def status(result: dict[str, Any]) -> None:

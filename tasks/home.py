@@ -4,9 +4,10 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tasks.domain.errors import UsageError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOME_VARIABLE = "COUNTERSIGN_HOME"
+ROLE_FOLDERS = "roles"  # where users are separated: a folder for each role's own caches and settings
+UMASK = 0o027  # there, what a role makes is nobody's but its own and its group's
 
 
 def home() -> Path:
@@ -28,18 +31,15 @@ def prepare() -> Path:
         UsageError: the folder can't be written.
     """
     folder = home()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as fault:
-        raise UsageError(
-            f"state folder {folder}: cannot be written ({fault.strerror}); set {HOME_VARIABLE} to a folder that can"
-        ) from None
+    own = role_folder(folder)
+    if own is None:
+        require_writable(folder)
+    else:
+        os.umask(UMASK)
+    caches = own or folder
     fixed = {
         HOME_VARIABLE: str(folder),
-        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_HOME": str(caches / "prefect"),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_LEVEL": os.environ.get("PREFECT_LOGGING_LEVEL", "INFO"),
         "DO_NOT_TRACK": "true",
@@ -50,10 +50,32 @@ def prepare() -> Path:
         # Threads that spin while they wait make LightGBM 50 times slower where another process wants the core.
         "OMP_WAIT_POLICY": "PASSIVE",
         "MPLBACKEND": "Agg",
-        "MPLCONFIGDIR": str(folder / "cache" / "matplotlib"),
+        "MPLCONFIGDIR": str(caches / "cache" / "matplotlib"),
     }
     os.environ.update(fixed)
     return folder
+
+
+def role_folder(folder: Path) -> Path | None:
+    """The folder of the role whose user this process runs as; None where users are not separated, and for root."""
+    if os.geteuid() == 0:
+        return None
+    try:
+        return next((each for each in (folder / ROLE_FOLDERS).iterdir() if each.stat().st_uid == os.geteuid()), None)
+    except OSError:
+        return None
+
+
+def require_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as fault:
+        raise UsageError(
+            f"state folder {folder}: cannot be written ({fault.strerror}); set {HOME_VARIABLE} to a folder that can"
+        ) from None
 
 
 def tracking_uri(folder: Path) -> str:
@@ -62,14 +84,35 @@ def tracking_uri(folder: Path) -> str:
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
     """Write a file so that a crash leaves either the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file:
+        if is_shared(path.parent):
+            os.fchmod(descriptor, mode & path.parent.stat().st_mode)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder. Below a shared one it is shared in the same way, whatever the process's umask."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return  # another process was first, and shares it too
+    if is_shared(path.parent):
+        with suppress(PermissionError):  # root took it over meanwhile, and shared it
+            path.chmod(stat.S_IMODE(path.parent.stat().st_mode))
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether a folder hands its group on to what is made in it: so are those that several roles use."""
+    return bool(folder.stat().st_mode & stat.S_ISGID)
 
 
 def as_json(content: Any) -> bytes:
@@ -97,8 +140,8 @@ def exclusive(name: str) -> Iterator[int]:
         UsageError: somebody else holds it.
     """
     path = home() / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    make_folder(path.parent)
+    descriptor = open_lock(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,6 +150,14 @@ def exclusive(name: str) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def open_lock(path: Path) -> int:
+    """Locking needs no right to write, and what another role's user made can only be read; so it is only read."""
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
 
 
 @cache
@@ -129,7 +180,9 @@ def lock_sha256() -> str:
 @cache
 def git_commit() -> str:
     """The checkout's commit, `-dirty` where tracked files differ from it, or "none" outside git."""
-    command = ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    # Git refuses a checkout of another user, such as the operator's, unless told that it is meant.
+    trusted = ["-c", f"safe.directory={CHECKOUT}"]
+    command = ["git", *trusted, "-C", str(CHECKOUT), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:

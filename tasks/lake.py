@@ -29,6 +29,7 @@ QUARANTINE = "steward/quarantine"
 CORRECTIONS = "steward/corrections"
 ORDERS = "orders"
 SERIES = "series"
+TABLES = (DEVELOPMENT, LOCKBOX, RAW, QUARANTINE, CORRECTIONS, ORDERS, SERIES)
 BAR_TABLES = (DEVELOPMENT, LOCKBOX)
 YEAR: Columns = {"year": "integer"}
 FEED_AND_PART: Columns = {"feed": "string", "part": "string"}
