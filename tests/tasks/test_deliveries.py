@@ -6,6 +6,7 @@ What a delivery must hold is worked out a second time here, slowly, with Python'
 import csv
 import io
 import math
+import os
 import re
 import shutil
 import tempfile
@@ -26,6 +27,7 @@ from tasks.domain.problem import FilesSource
 from tasks.sources import csv_text
 from tasks.sources.delivery import Delivery, Part, Request, collect
 
+SHARED = Path(os.environ.get("COUNTERSIGN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 COLUMNS = {
     "timestamp": ["timestamp", "date"],
     "instrument": ["instrument", "symbol"],
@@ -370,6 +372,13 @@ def test_a_large_file_with_every_oddity(tmp_path: Path) -> None:
     part = only(deliver(tmp_path / "bars.csv"))
     assert part is not None
     check_part(part, rows_of(content, ","))
+
+
+@pytest.mark.skipif(not (SHARED / "dirty_ohlcv.csv").exists(), reason="the shared data is not here")
+def test_a_real_dirty_file_agrees_with_the_slow_reference() -> None:
+    part = only(deliver(SHARED / "dirty_ohlcv.csv"))
+    assert part is not None
+    check_part(part, rows_of((SHARED / "dirty_ohlcv.csv").read_bytes(), ","))
 
 
 @pytest.mark.parametrize("time_zone", ["America/New_York", "Australia/Lord_Howe"])
