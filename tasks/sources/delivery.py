@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -93,6 +94,7 @@ def collect(request: Request) -> Delivery:
     return checked(delivery, asked.name)._replace(feed=feed(asked, request.columns))
 
 
+@cache
 def sources() -> dict[str, EntryPoint]:
     """All sources by kind: our own, and those that installed packages declare.
 

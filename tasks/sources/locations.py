@@ -1,5 +1,6 @@
 """Where delivered files lie: local paths and any URL that fsspec knows, with no secret ever shown."""
 
+import os
 import re
 import shutil
 import tempfile
@@ -93,7 +94,10 @@ def object_store() -> Any:
     from fsspec.implementations.arrow import ArrowFSWrapper
     from pyarrow.fs import S3FileSystem
 
-    return ArrowFSWrapper(S3FileSystem())
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    scheme, _, host = endpoint.rpartition("://") if endpoint else ("", "", "")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return ArrowFSWrapper(S3FileSystem(endpoint_override=host or None, scheme=scheme or None, region=region))
 
 
 def listed(files: Any, path: str, location: str) -> tuple[list[str], str | None]:
