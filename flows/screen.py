@@ -147,10 +147,15 @@ def verified(result: dict[str, Any]) -> None:
 def quarantined(result: dict[str, Any]) -> None:
     rows = result["rows"]
     table = Table(title=f"Quarantine of {result['problem']}: {len(rows)} of {result['all']} rows", title_justify="left")
-    for name in rows[0] if rows else ():
+    for name in ("row", "bar", "as delivered", "why", "decision"):
         table.add_column(name, overflow="fold")
+    told = ("id", "instrument", "timestamp", "rule", "reason", "decision")
     for row in rows:
-        table.add_row(*("" if value is None else escape(str(value)) for value in row.values()))
+        bar = f"{row['instrument']} {str(row['timestamp']).removesuffix(' 00:00:00')}"
+        values = " ".join(f"{name[0]} {value}" for name, value in row.items() if name not in told)
+        table.add_row(
+            row["id"], escape(bar), escape(values), f"{row['rule']}: {escape(row['reason'])}", row["decision"]
+        )
     out.print(table)
 
 
