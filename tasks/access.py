@@ -272,7 +272,9 @@ def settle(problem: str) -> None:
 
 def require_reach(who: Accounts, role: str) -> None:
     """Raises UsageError if the role's user can't enter a folder on the way to what every stage needs."""
-    needed = [home(), CHECKOUT, Path(sys.prefix), Path(os.path.realpath(sys.executable)).parent]
+    # A copied interpreter whose own library is out of reach may quietly run with another one's.
+    interpreter = [Path(os.path.realpath(sys.executable)).parent, Path(sys.base_prefix)]
+    needed = [home(), CHECKOUT, Path(sys.prefix), *interpreter]
     needed += [] if places.is_url(places.lake()) else [Path(places.lake())]
     groups = {who.own[role], *who.memberships(role)}
     for path in needed:

@@ -25,9 +25,13 @@ def cannot_separate() -> str | None:
     """Why users cannot be separated here, if they cannot."""
     if os.geteuid() != 0:
         return "only root can start processes as other users"
+    command = [sys.executable, "-c", "import sys; print(sys.base_prefix)"]
+    stranger: Identity = {"user": NOBODY_ELSE, "group": NOBODY_ELSE, "extra_groups": []}
     try:
-        subprocess.run([sys.executable, "-c", ""], user=NOBODY_ELSE, group=NOBODY_ELSE, cwd=CHECKOUT, check=True)
+        found = subprocess.run(command, **stranger, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
+        found = ""
+    if found.strip() != sys.base_prefix:
         return f"other users cannot run {sys.executable} in {CHECKOUT}; use an interpreter and a checkout open to all"
     return None
 
