@@ -45,7 +45,11 @@ def is_missing(stripped: pl.Expr) -> pl.Expr:
 
 
 def unreadable(texts: pl.Series, wrong: pl.Series) -> pl.DataFrame:
-    rows = wrong.arg_true()
+    """The texts that are marked as wrong, with their rows."""
+    return reported(texts, wrong.arg_true())
+
+
+def reported(texts: pl.Series, rows: pl.Series) -> pl.DataFrame:
     return pl.DataFrame({"row": rows.cast(pl.UInt32), "text": texts.gather(rows).cast(pl.String)})
 
 
@@ -61,12 +65,16 @@ def numbers(column: pl.Series) -> Cells | None:
         return Cells(column.cast(pl.Float64).fill_nan(None), nothing_unreadable())
     if (texts := as_text(column)) is None:
         return None
-    read = pl.DataFrame({"text": texts}).select(
-        pl.col("text").str.strip_chars().cast(pl.Float64, strict=False).alias("value"),
-        is_missing(pl.col("text").str.strip_chars()).alias("missing"),
+    values = texts.cast(pl.Float64, strict=False)
+    # Few cells are left, so that trimming and comparing words costs nothing where the text is plain.
+    left = values.is_null() & texts.is_not_null()
+    others = pl.DataFrame({"text": texts.filter(left).str.strip_chars()}).select(
+        pl.col("text").cast(pl.Float64, strict=False).alias("value"), is_missing(pl.col("text")).alias("missing")
     )
-    wrong = read["value"].is_null() & ~read["missing"]
-    return Cells(read["value"].fill_nan(None), unreadable(texts, wrong))
+    rows = left.arg_true()
+    values = values.scatter(rows, others["value"])
+    wrong = rows.filter(others["value"].is_null() & ~others["missing"])
+    return Cells(values.fill_nan(None), reported(texts, wrong))
 
 
 def texts(column: pl.Series) -> Cells | None:

@@ -8,6 +8,7 @@ the reader would forgive is refused here with the row. One row is one line.
 import codecs
 import csv
 import hashlib
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -76,7 +77,9 @@ def layout(path: Path, shown: str, wanted: list[list[str]]) -> Layout:
         lines, most, quoted, whole = look_through(file, ord(separator), shown)
         empty_at_end = count_empty_at_end(file)
     if quoted:
-        most = quoted_separators(path, separator, shown)
+        check_quotes(path, separator, shown)
+        if most >= len(header):
+            most = separators_outside_quotes(path, separator)
     rows = lines - 1 - empty_at_end
     return Layout(header, separator, quoted, rows, not whole, most >= len(header))
 
@@ -175,26 +178,30 @@ def count_empty_at_end(file: BinaryIO) -> int:
         window *= 16
 
 
-def quoted_separators(path: Path, separator: str, shown: str) -> int:
-    """Most separators outside quotes in one line.
-
-    Raises:
-        DataRefused: a line in which a quote is not closed, or stands inside a field.
-    """
-    field = FIELD.format(separator if separator != "|" else r"\|")
-    mark = separator if separator != "|" else r"\|"
+def check_quotes(path: Path, separator: str, shown: str) -> None:
+    """Refuse a line in which a quote is not closed, or stands inside a field."""
+    mark = re.escape(separator)
+    field = FIELD.format(mark)
     good = pl.col("line").str.contains(rf"^\x{{FEFF}}?{field}(?:{mark}{field})*\r?$").fill_null(True)
-    outside = pl.col("line").str.replace_all('"[^"]*"', "").str.count_matches(separator, literal=True)
-    lines = pl.scan_csv(path, separator="\0", has_header=False, quote_char=None, schema={"column_1": pl.String}).rename(
-        {"column_1": "line"}
+    if lines_of(path).select(good.all()).collect(engine="streaming").item():
+        return
+    bad = lines_of(path).with_row_index("row", offset=1).filter(~good).head(1).select("row").collect()
+    raise DataRefused(
+        f"{shown}: row {bad.item()}: a quote is not closed in its line or stands inside a field; "
+        "quote whole fields, double a quote inside one, and keep each row on one line"
     )
-    bad = lines.with_row_index("row", offset=1).filter(~good).head(1).select("row").collect(engine="streaming")
-    if not bad.is_empty():
-        raise DataRefused(
-            f"{shown}: row {bad.item()}: a quote is not closed in its line or stands inside a field; "
-            "quote whole fields, double a quote inside one, and keep each row on one line"
-        )
-    return int(lines.select(outside.max()).collect(engine="streaming").item() or 0)
+
+
+def separators_outside_quotes(path: Path, separator: str) -> int:
+    """The most in any line."""
+    outside = pl.col("line").str.replace_all('"[^"]*"', "").str.count_matches(separator, literal=True)
+    return int(lines_of(path).select(outside.max()).collect(engine="streaming").item() or 0)
+
+
+def lines_of(path: Path) -> pl.LazyFrame:
+    # The null character was looked for and is nowhere, so with it as the separator each line is one field.
+    lines = pl.scan_csv(path, separator="\0", has_header=False, quote_char=None, schema={"column_1": pl.String})
+    return lines.rename({"column_1": "line"})
 
 
 def read(path: Path, shown: str, built: Layout, types: dict[int, pl.DataType]) -> pl.DataFrame:

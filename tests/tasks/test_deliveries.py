@@ -87,6 +87,7 @@ def rows_of(content: bytes, separator: str) -> list[Row]:
     while lines and not lines[-1]:
         lines.pop()
     header = [name.strip() for name in lines[0]]
+    assert not any(any(cells[len(header) :]) for cells in lines[1:]), "fields were lost"
     ours = {}
     for name, accepted in COLUMNS.items():
         present = [candidate for candidate in accepted if candidate in header]
