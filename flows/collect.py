@@ -36,7 +36,7 @@ def collect(problem: str, data: str | None = None, as_of: date | None = None) ->
 def snapshot_of(order: collection.Order) -> collection.Snapshot:
     with recorded(order.problem.name, names.COLLECT, order.title, order.key, {}) as record:
         step("checking what was delivered")
-        raw = check(collection.raw(order), RAW, record.folder)
+        raw = check(collection.delivered_bars(order), RAW, record.folder)
         step("cleansing")
         cleansed = collection.cleanse_bars(order)
         step("checking what is clean")

@@ -94,8 +94,8 @@ def with_decisions(problem: str) -> pl.DataFrame:
     return rows.with_columns(decision=pl.Series(told, dtype=pl.String))
 
 
-def released(problem: str, shas: Sequence[str], delivered: pl.DataFrame) -> frozenset[int]:
-    """Places of released rows in what was delivered; `part` of a row numbers `shas`."""
+def released(problem: str, shas: Sequence[str], parts: pl.Series) -> frozenset[int]:
+    """Places of released rows in what was delivered, of which `parts` numbers the part of each row among `shas`."""
     made = [key for key, decision in decisions(problem).items() if decision.action == RELEASE]
     if not made:
         return frozenset()
@@ -103,7 +103,7 @@ def released(problem: str, shas: Sequence[str], delivered: pl.DataFrame) -> froz
     places: set[int] = set()
     for part, row in made:
         if part in numbers:
-            own = (delivered["part"] == numbers[part]).arg_true()
+            own = (parts == numbers[part]).arg_true()
             places |= {int(own[row])} if row < len(own) else set()
     return frozenset(places)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -13,6 +14,7 @@ Whole = npt.NDArray[np.int64]
 Places = npt.NDArray[np.uint32]
 PRICES = ("open", "high", "low", "close")
 SLICE_ROWS = 1_000_000
+SECOND = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,25 @@ def sort_order(code: npt.NDArray[np.int32], time: Whole) -> Whole | None:
     """Stable order by instrument and time; None if the rows have it already."""
     if bool(np.all((code[1:] > code[:-1]) | ((code[1:] == code[:-1]) & (time[1:] >= time[:-1])))):
         return None
-    return np.asarray(np.lexsort((time, code)), dtype=np.int64)
+    unit = SECOND if bool(np.all(time % SECOND == 0)) else 1
+    first = int(time.min())
+    span = (int(time.max()) - first) // unit + 1
+    if span * (int(code.max()) + 1) > np.iinfo(np.int64).max:
+        return np.asarray(np.lexsort((time, code)), dtype=np.int64)
+    # One whole number a row sorts several times faster than two columns.
+    key = code.astype(np.int64) * span + (time - first) // unit
+    order = pl.Series(key).arg_sort().to_numpy()
+    return np.asarray(with_ties_in_place(key, order))
+
+
+def with_ties_in_place(key: Whole, order: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """An order in which rows with equal keys keep the places they came in."""
+    equal = key[order[1:]] == key[order[:-1]]
+    if equal.any():
+        order = order.copy()
+        rows = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+        order[rows] = order[rows][np.lexsort((order[rows], key[order[rows]]))]
+    return order
 
 
 def same_memory(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
