@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from tasks import backtesting, candidates, ledger, recovery
-from tasks.cases import open_case
+from tasks.cases import log_inputs, open_case
 from tasks.domain import names
 from tasks.progress import step
 from tasks.recording import recorded
@@ -34,6 +34,7 @@ def trade_lockbox(found: candidates.Candidate) -> None:
     with recorded(found.model, names.BACKTEST, snapshot.as_of, snapshot.key, tags) as record:
         step("verifying signatures, scoring")
         case = open_case(found)
+        log_inputs(case, record)
         step("trading with two engines")
         traded = backtesting.run_engines(case)
         step("writing figures and plots")

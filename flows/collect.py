@@ -7,7 +7,7 @@ import pandas as pd
 from prefect import flow
 
 from tasks import collection, configuration, evidence, recovery
-from tasks.checks import CLEAN, RAW, check, suite_digests
+from tasks.checks import CLEAN, ORDERS, RAW, SERIES, check, suite_digests
 from tasks.domain import names
 from tasks.progress import step
 from tasks.recording import recorded
@@ -27,7 +27,7 @@ def collect(problem: str, data: str | None = None, as_of: date | None = None) ->
         evidence.establish()
         step("reading the source")
         cut = None if as_of is None else pd.Timestamp(as_of)
-        order = collection.deliver(definition, data, cut, suite_digests())
+        order = collection.deliver(definition, data, cut, suite_digests((RAW, CLEAN, ORDERS, SERIES)))
         if (snapshot := collection.collected(order)) is None:
             snapshot = snapshot_of(order)
         return {"snapshot": snapshot.key, "new": snapshot.new} | snapshot.manifest

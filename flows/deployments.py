@@ -11,6 +11,7 @@ from flows.promote import promote
 from flows.retrain import retrain
 from flows.train import train
 from flows.validate import validate
+from tasks import accounts
 from tasks.configuration import load_problem, problem_names
 from tasks.domain.problem import Problem
 
@@ -20,19 +21,28 @@ ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLi
 
 def deployments() -> list[Any]:
     """One `retrain`, `collect` and `train` a problem, and one `validate`, `backtest`, `promote` for any model."""
+    if accounts.load() is not None:
+        # A flow served alone would run as the server's own user; `retrain` starts each stage as its role's.
+        return [retrain_of(load_problem(name)) for name in problem_names()]
     made = [deployment for name in problem_names() for deployment in of_problem(load_problem(name))]
     return made + [flow.to_deployment(name="any", tags=["countersign"]) for flow in (validate, backtest, promote)]
 
 
 def of_problem(problem: Problem) -> list[Any]:
-    common: dict[str, Any] = {
+    return [retrain_of(problem), *(flow.to_deployment(**common(problem)) for flow in (collect, train))]
+
+
+def retrain_of(problem: Problem) -> Any:
+    return retrain.to_deployment(cron=problem.schedule, description=problem.title, **common(problem))
+
+
+def common(problem: Problem) -> dict[str, Any]:
+    return {
         "name": problem.name,
         "tags": ["countersign", f"problem:{problem.name}"],
         "parameters": {"problem": problem.name},
         "concurrency_limit": ONE_AT_A_TIME,
     }
-    scheduled = retrain.to_deployment(cron=problem.schedule, description=problem.title, **common)
-    return [scheduled, collect.to_deployment(**common), train.to_deployment(**common)]
 
 
 def main() -> None:

@@ -24,6 +24,7 @@ from tasks.home import CHECKOUT, home, prepare
 from tasks.progress import CHANNEL, send
 
 Message = dict[str, Any]
+CHECKED = ("collect", "train", "validate")  # stages that run suites
 
 
 class Job(NamedTuple):
@@ -126,6 +127,8 @@ def main(name: str, problem: str) -> None:
     try:
         prepare()
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        if name in CHECKED:
+            importlib.import_module("great_expectations")  # takes seconds: while the stage before still works
         line = read_line(sys.stdin.fileno())
         if not line:
             return

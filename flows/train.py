@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 
 from tasks import candidates, configuration, evidence, recovery, snapshots, training
+from tasks.checks import FEATURES, check, suite_digests
 from tasks.domain import names
 from tasks.home import as_json, sha256
 from tasks.progress import step
@@ -45,9 +46,11 @@ def candidate_of(order: training.Commission) -> None:
         with recorded(order.problem.name, names.TRAIN, snapshot.as_of, snapshot.key, tags) as record:
             step("computing features")
             known = training.load(order)
+            step("checking the features")
+            check(training.inputs(known), FEATURES, record.folder)
             estimates = training.search(order, known, record)
             choice = training.choose(order, estimates)
             step("fitting the chosen configuration")
             source = training.build(order, known, choice, record, model)
             training.document(order, estimates, choice, record)
-        training.complete(order, record, source, model)
+        training.complete(order, record, source, model, suite_digests((FEATURES,)))

@@ -5,7 +5,8 @@ from typing import Any
 from prefect import flow
 
 from tasks import candidates, ledger, recovery, validation
-from tasks.cases import open_case
+from tasks.cases import log_inputs, open_case
+from tasks.checks import SCORES, check, suite_digests
 from tasks.domain import names
 from tasks.progress import step
 from tasks.recording import recorded
@@ -34,6 +35,9 @@ def examine(found: candidates.Candidate) -> None:
     with recorded(found.model, names.VALIDATE, snapshot.as_of, snapshot.key, tags) as record:
         step("verifying signatures, loading the model")
         case = open_case(found)
+        log_inputs(case, record)
+        step("checking the scores")
+        check(case.published(), SCORES, record.folder)
         step("probing for look-ahead")
         probed = validation.probe(case)
         step("measuring on the lockbox")
@@ -41,4 +45,4 @@ def examine(found: candidates.Candidate) -> None:
         step("comparing with the champion")
         compared, champion_files = validation.compare_with_champion(case)
         validation.report(case, probed, measured | compared, record)
-    validation.complete(case, champion_files, record)
+    validation.complete(case, champion_files | suite_digests((SCORES,)), record)

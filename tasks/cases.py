@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pandas as pd
+import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -13,6 +14,7 @@ from tasks.domain import accuracy, names
 from tasks.domain.bars import wide
 from tasks.domain.labels import forward_return
 from tasks.domain.problem import Problem
+from tasks.recording import Record
 
 Score = Callable[[pd.DataFrame], pd.DataFrame]
 
@@ -33,6 +35,15 @@ class Case(NamedTuple):
     lockbox: accuracy.Lockbox
     materials: dict[str, str]
 
+    def published(self) -> pl.DataFrame:
+        """The scores on the lockbox as a desk would get them: timestamp, instrument, score."""
+        inside = pl.from_pandas(
+            self.scores[self.scores.index >= self.start].rename_axis(index="timestamp").reset_index()
+        )
+        long = inside.unpivot(index="timestamp", variable_name="instrument", value_name="score")
+        scored = long.with_columns(pl.col("score").fill_nan(None)).drop_nulls()
+        return scored.select("timestamp", "instrument", "score").sort("instrument", "timestamp")
+
     def inside(self, scores: pd.DataFrame) -> accuracy.Lockbox:
         """Other scores on the same lockbox."""
         return on_lockbox(scores, self.bars, self.problem.horizon, self.start)
@@ -49,6 +60,13 @@ def open_case(found: Candidate) -> Case:
     scores = score(bars)
     box = on_lockbox(scores, bars, problem.horizon, start)
     return Case(found, problem, bars, start, score, scores, box, materials(found) | signed)
+
+
+def log_inputs(case: Case, record: Record) -> None:
+    """The tables judged on, as datasets of the run."""
+    tables = case.candidate.snapshot().manifest["tables"]
+    for part in (lake.DEVELOPMENT, lake.LOCKBOX):
+        record.run.input(part, tables[part]["version"], tables[part]["sha256"], context=part)
 
 
 def on_lockbox(scores: pd.DataFrame, bars: pd.DataFrame, horizon: int, start: pd.Timestamp) -> accuracy.Lockbox:

@@ -11,7 +11,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import evidence, lake, snapshots, stewardship
+from tasks import evidence, lake, sidetables, snapshots, stewardship
 from tasks.calendars import calendar
 from tasks.domain import bars as bar_tables
 from tasks.domain import drift, names
@@ -52,6 +52,7 @@ class Order(NamedTuple):
     as_of: pd.Timestamp | None
     settings: dict[str, Any]
     suites: dict[str, str]
+    beside: list[sidetables.Told]
 
     @property
     def shas(self) -> list[str]:
@@ -98,9 +99,10 @@ def deliver(problem: Problem, data: str | None, as_of: pd.Timestamp | None, suit
         "name": delivered.name,
         "decisions": stewardship.sha256_of_log(problem.name),
         "batches": batches([part.sha256 for part in delivered.parts], before),
+        "beside": sidetables.sha256_of(beside := sidetables.read(problem)),
     }
     parts = tuple((part.name, part.sha256) for part in delivered.parts)
-    order = Order(problem, delivered.name, delivered.feed, parts, as_of, settings, suites)
+    order = Order(problem, delivered.name, delivered.feed, parts, as_of, settings, suites, beside)
     if not parts:
         raise DataRefused(f"{delivered.name}: holds nothing; expected rows of bars")
     add(order, delivered)
@@ -280,6 +282,8 @@ def store(
         tables[name] = write(order, name, cleansed.clean.filter(rows))
     told = [finding._asdict() for finding in compared.findings]
     manifest = describe(order, cleansed, start) | {"tables": tables, "checks": checks, "drift": told}
+    manifest["beside"] = sidetables.store(order.problem, order.beside, record)
+    manifest["tables"] |= {name: stored["written"] for name, stored in manifest["beside"].items()}
     manifest["warnings"] = warnings(manifest)
     picture(order, cleansed, manifest, compared, record)
     write_whole(record.folder / names.MANIFEST, as_json(manifest))
@@ -291,7 +295,8 @@ def store(
 
 def warnings(manifest: dict[str, Any]) -> list[str]:
     """What is not wrong enough to stop, but must be read with the verdict."""
-    checked = [f"{suite}: {said}" for suite, result in manifest["checks"].items() for said in result["warnings"]]
+    suites = manifest["checks"] | {name: stored["checks"] for name, stored in manifest["beside"].items()}
+    checked = [f"{suite}: {said}" for suite, result in suites.items() for said in result["warnings"]]
     moved = [f"drift: {finding['words']}" for finding in manifest["drift"] if not finding["passed"]]
     return checked + moved
 

@@ -153,12 +153,13 @@ def made(step: str, *files: str) -> list[list[str]]:
 WHOLE_MODEL = [["REQUIRE", "model/MLmodel"], match("model/*", names.TRAIN)]
 WHOLE_SNAPSHOT = required(names.DEVELOPMENT, names.COLLECT) + required(names.LOCKBOX, names.COLLECT)
 FROZEN_PROBLEM = required(f"train/{names.PROBLEM_FILE}", names.TRAIN)
+SUITES = ["ALLOW", "suites/*"]
 CODE = [["ALLOW", "code"], ["ALLOW", "requirements.lock"]]
 # What each step may and must take in, and what it may and must put out. A thing matched must be the very bytes
 # that the earlier step signed; the trainer's materials have no place for the lockbox.
 RULES: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     names.COLLECT: (
-        [["REQUIRE", "delivery"], ["ALLOW", "delivery"], ["ALLOW", "collection.json"], ["ALLOW", "suites/*"], *CODE],
+        [["REQUIRE", "delivery"], ["ALLOW", "delivery"], ["ALLOW", "collection.json"], SUITES, *CODE],
         [
             ["REQUIRE", names.DEVELOPMENT],
             ["REQUIRE", names.LOCKBOX],
@@ -167,7 +168,7 @@ RULES: dict[str, tuple[list[list[str]], list[list[str]]]] = {
         ],
     ),
     names.TRAIN: (
-        [*required(names.DEVELOPMENT, names.COLLECT), *CODE],
+        [*required(names.DEVELOPMENT, names.COLLECT), SUITES, *CODE],
         [
             ["REQUIRE", "model/MLmodel"],
             ["ALLOW", "model/*"],
@@ -181,6 +182,7 @@ RULES: dict[str, tuple[list[list[str]], list[list[str]]]] = {
             *FROZEN_PROBLEM,
             *required(f"train/{names.TRIALS}", names.TRAIN),
             ["ALLOW", "champion/*"],
+            SUITES,
             *CODE,
         ],
         made(names.VALIDATE, f"validate/{names.VALIDATION}"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -58,6 +59,12 @@ def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
 def load(order: Commission) -> Panel:
     """Features and labels of the development part; no path to the lockbox is known here."""
     return panel(order.snapshot.read(lake.DEVELOPMENT), order.problem)
+
+
+def inputs(known: Panel) -> pl.DataFrame:
+    """The model's inputs as a wide table, for a suite."""
+    features = {name: known.x[:, at] for at, name in enumerate(known.columns)}
+    return pl.from_pandas(known.keys).with_columns(**features).sort("instrument", "timestamp")
 
 
 @task(cache_policy=NO_CACHE)
@@ -146,13 +153,13 @@ def document(order: Commission, estimates: list[Estimate], choice: Choice, recor
 
 
 @task(cache_policy=NO_CACHE)
-def complete(order: Commission, record: Record, source: str, model: Path) -> None:
+def complete(order: Commission, record: Record, source: str, model: Path, suites: dict[str, str]) -> None:
     """Sign the training link: from here on the candidate exists, whatever happens."""
     evidence.open_candidate(order.problem.name, order.candidate, order.snapshot.key)
     attest(
         record,
         order.folder,
-        materials={names.DEVELOPMENT: order.snapshot.digest(lake.DEVELOPMENT)},
+        materials={names.DEVELOPMENT: order.snapshot.digest(lake.DEVELOPMENT)} | suites,
         products=folder_digests(model, f"{names.MODEL}/"),
         model=source,
     )

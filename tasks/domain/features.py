@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 LONGEST_WINDOW = 252
+LONGEST_HOLE = 5  # sessions
 
 
 def price_only(bars: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +23,9 @@ def price_only(bars: pd.DataFrame) -> pd.DataFrame:
     """
     close = bars.pivot(index="timestamp", columns="instrument", values="close").sort_index()
     close = close.reindex(columns=sorted(close.columns))
-    log_price = close.apply(np.log)
+    # A session without a bar (a halt, a row set aside) is bridged by the last known close, or every window that
+    # contains it would be lost; it gets no row of its own.
+    log_price = close.apply(np.log).ffill(limit=LONGEST_HOLE)
     daily = log_price.diff()
     raw = {f"return_{n}": log_price.diff(n) for n in (1, 5, 10, 21, 63, 126)}
     raw["return_252_21"] = log_price.shift(21) - log_price.shift(LONGEST_WINDOW)

@@ -136,3 +136,10 @@ def test_a_trial_has_one_key_for_ever() -> None:
     trial = Trial("ridge", {"alpha": 1.0})
     assert trial.key("p", "d") == Trial("ridge", {"alpha": 1.0}).key("p", "d")
     assert trial.key("p", "d") != trial.key("p", "e")
+
+
+def test_a_missing_session_costs_no_other_row(bars: pd.DataFrame) -> None:
+    whole = price_only(bars).dropna()
+    hole = (bars["instrument"] == "N01") & (bars["timestamp"] == bars["timestamp"].unique()[330])
+    holed = price_only(bars[~hole]).dropna()
+    assert len(holed) == len(whole) - 1
