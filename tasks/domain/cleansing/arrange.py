@@ -70,7 +70,7 @@ class Draft:
         values = text.read(cells, self.fields, self.code.astype(np.int64))
         self.correct_texts(cells, values)
         unread = np.flatnonzero(np.isnan(values)).tolist()
-        reasons = {int(cells.place[at]): f"{cells.column[at]}: {cells.text[at]!r} is no number" for at in unread}
+        reasons = {int(cells.place[at]): unread_reason(cells.column[at], cells.text[at]) for at in unread}
         self.set_aside(reasons, *UNREADABLE)
         cut = [
             place for place, note in self.notes.items() if CUT in note and place not in reasons and self.is_cut(place)
@@ -160,6 +160,10 @@ class Draft:
     def pick(self, name: str, places: Whole | None) -> npt.NDArray[Any]:
         values = self.__dict__.pop(name)
         return np.array(values if places is None else values[places])
+
+
+def unread_reason(column: str, words: str) -> str:
+    return f"{column}: {words!r} is no {'date' if column == 'timestamp' else 'number'}"
 
 
 def notes_of(delivered: pl.DataFrame) -> dict[int, dict[str, str]]:

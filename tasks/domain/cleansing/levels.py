@@ -5,6 +5,7 @@ the bar, or much more was traded than usual.
 """
 
 import numpy as np
+import polars as pl
 
 from tasks.domain.cleansing.fields import body
 from tasks.domain.cleansing.panel import PRICES, Floats, Mask, Panel, Whole
@@ -124,22 +125,30 @@ def gapped(panel: Panel, spike: Mask, far: Floats) -> Mask:
 def stray_extreme(panel: Panel, context: Context) -> Found:
     """A high or a low far beyond open, close and both neighbouring bars: one bad print within the bar.
 
-    Flash crashes print such lows for real, but in many names at once and with heavy trading. So a session with strays
-    in more than three names and one in fifty is left alone, and so is a bar with three times the usual volume.
+    Flash crashes print such lows for real, but all names then swing widely, and trade heavily. So a session in which
+    the ordinary name's range is more than twice as wide as usual is left alone, and so is a bar with three times the
+    usual volume.
     """
     if not panel.has_range:
         return Found(nothing(panel))
     stray = nothing(panel)
     for rows in panel.slices():
         stray[rows] = far_shadow(panel.take(rows))
-    times, counts = np.unique(panel.time[stray], return_counts=True)
-    together = {
-        time for time, count in zip(times.tolist(), counts.tolist(), strict=True)
-        if count > max(3, 0.02 * (panel.time == time).sum())
-    }  # fmt: skip
     places = np.flatnonzero(stray)
-    stray[places[[time in together for time in panel.time[places].tolist()]]] = False
+    turbulent = turbulent_sessions(panel, np.unique(panel.time[places]))
+    stray[places[np.isin(panel.time[places], turbulent)]] = False
     return Found(stray)
+
+
+def turbulent_sessions(panel: Panel, times: Whole) -> Whole:
+    """Those of the times at which the median name's range is more than twice what it is at most times."""
+    if not len(times):
+        return times
+    width = np.log(panel.fields["high"] / panel.fields["low"]) / panel.usual_move()
+    usual = typical(width[np.isfinite(width)])
+    there = np.isin(panel.time, times)
+    each = pl.DataFrame({"time": panel.time[there], "width": width[there]}).group_by("time").agg(pl.median("width"))
+    return np.asarray(each.filter(pl.col("width") > 2 * usual)["time"].to_numpy())
 
 
 def far_shadow(panel: Panel) -> Mask:
