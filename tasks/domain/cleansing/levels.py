@@ -135,19 +135,20 @@ def stray_extreme(panel: Panel, context: Context) -> Found:
     for rows in panel.slices():
         stray[rows] = far_shadow(panel.take(rows))
     places = np.flatnonzero(stray)
-    turbulent = turbulent_sessions(panel, np.unique(panel.time[places]))
+    turbulent = turbulent_sessions(panel, stray)
     stray[places[np.isin(panel.time[places], turbulent)]] = False
     return Found(stray)
 
 
-def turbulent_sessions(panel: Panel, times: Whole) -> Whole:
-    """Those of the times at which the median name's range is more than twice what it is at most times."""
+def turbulent_sessions(panel: Panel, stray: Mask) -> Whole:
+    """Times of strays at which the median of the other names' ranges is more than twice what it is at most times."""
+    times = np.unique(panel.time[stray])
     if not len(times):
         return times
     width = np.log(panel.fields["high"] / panel.fields["low"]) / panel.usual_move()
     usual = typical(width[np.isfinite(width)])
-    there = np.isin(panel.time, times)
-    each = pl.DataFrame({"time": panel.time[there], "width": width[there]}).group_by("time").agg(pl.median("width"))
+    others = np.isin(panel.time, times) & ~stray
+    each = pl.DataFrame({"time": panel.time[others], "width": width[others]}).group_by("time").agg(pl.median("width"))
     return np.asarray(each.filter(pl.col("width") > 2 * usual)["time"].to_numpy())
 
 
