@@ -66,6 +66,8 @@ class Draft:
             for column, words in note.items()
             if column != CUT
         ]
+        if not self.notes:
+            return
         cells = text.Cells(np.array([place for place, _, _ in found], dtype=np.int64), *columns_of(found))
         values = text.read(cells, self.fields, self.code.astype(np.int64))
         self.correct_texts(cells, values)
@@ -103,9 +105,10 @@ class Draft:
         apart = [name for name in self.spelled if target[name] != name and self.contradicts(name, target[name])]
         target |= {name: " ".join(name.split()) for name in apart}
         names = sorted(set(target.values()))
-        numbers = np.array([names.index(target[name]) for name in self.spelled], dtype=np.int32)
+        number = {name: at for at, name in enumerate(names)}
+        numbers = np.array([number[target[name]] for name in self.spelled], dtype=np.int32)
         changed = [at for at, name in enumerate(self.spelled) if target[name] != name]
-        rows = np.flatnonzero(np.isin(self.code, changed))
+        rows = np.flatnonzero(np.isin(self.code, changed)) if changed else np.array([], dtype=np.int64)
         before = [self.spelled[code] for code in self.code[rows].tolist()]
         after = [target[name] for name in before]
         if len(rows):
@@ -174,12 +177,15 @@ def notes_of(delivered: pl.DataFrame) -> dict[int, dict[str, str]]:
 
 
 def codes_of(instruments: pl.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
-    """Each row's number among the distinct names, -1 where there is none."""
-    known = instruments.unique().drop_nulls().sort().cast(pl.String).to_list()
-    coded = instruments.cast(pl.String).cast(pl.Enum(known), strict=False) if known else None
-    if coded is None:
-        return np.full(len(instruments), -1, dtype=np.int32), []
-    return coded.to_physical().cast(pl.Int32).fill_null(-1).to_numpy(), known
+    """Each row's number among the distinct names in order, -1 where there is none."""
+    words = instruments.cast(pl.Categorical)
+    distinct = words.unique().drop_nulls()
+    names = distinct.cast(pl.String)
+    order = names.arg_sort()
+    marks = distinct.to_physical().gather(order).to_numpy()
+    number = np.full(int(marks.max(initial=0)) + 2, -1, dtype=np.int32)  # the last one stands for no name
+    number[marks] = np.arange(len(marks), dtype=np.int32)
+    return number[words.to_physical().fill_null(len(number) - 1).to_numpy()], names.gather(order).to_list()
 
 
 def as_floats(column: pl.Series) -> Floats:

@@ -9,8 +9,8 @@ import polars as pl
 
 from tasks.domain.cleansing.fields import body
 from tasks.domain.cleansing.panel import PRICES, Floats, Mask, Panel, Whole
-from tasks.domain.cleansing.rule import Change, Context, Found, nothing
-from tasks.domain.cleansing.timing import DAY, up_to_last
+from tasks.domain.cleansing.rule import DAY, Change, Context, Found, nothing
+from tasks.domain.cleansing.timing import up_to_last
 
 SCALES = np.log([10.0, 100.0, 1000.0])
 NOISE = 8.0  # how many usual moves a level may be off the expected one and still be the same

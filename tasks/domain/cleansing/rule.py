@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from tasks.domain.cleansing.panel import Mask, Panel, Whole
 
+DAY = 86_400_000_000  # microseconds
+
 
 class Change(NamedTuple):
     """Values put right: rows of the panel, the column (`timestamp` in microseconds), and the right values."""
@@ -30,10 +32,17 @@ class Calendar(NamedTuple):
 
     sessions: Whole
 
+    def place(self, days: Whole) -> Whole:
+        """Which session each midnight is, counted from 0; -1 where the exchange was shut."""
+        first = int(self.sessions[0]) // DAY
+        table = np.full(int(self.sessions[-1]) // DAY - first + 1, -1, dtype=np.int64)
+        table[self.sessions // DAY - first] = np.arange(len(self.sessions))
+        day = days // DAY - first
+        inside = (day >= 0) & (day < len(table))
+        return np.where(inside, table[np.where(inside, day, 0)], -1)
+
     def is_session(self, days: Whole) -> Mask:
-        place = np.searchsorted(self.sessions, days)
-        place[place == len(self.sessions)] = 0
-        return np.asarray(self.sessions[place] == days)
+        return np.asarray(self.place(days) >= 0)
 
     def covers(self, days: Whole) -> Mask:
         return np.asarray((days >= self.sessions[0]) & (days <= self.sessions[-1]))

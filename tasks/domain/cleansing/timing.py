@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.domain.cleansing.panel import Mask, Panel, Whole, pairs
-from tasks.domain.cleansing.rule import Change, Context, Found, nothing
+from tasks.domain.cleansing.rule import DAY, Change, Context, Found, nothing
 
 HOUR = 3_600_000_000
-DAY = 24 * HOUR
 MOST = 0.8  # share of an instrument's bars or days that fixes what is usual for it
 LONGEST_SILENCE = 180 * DAY
 
@@ -160,14 +159,14 @@ def up_to_last(panel: Panel, breaks: Mask) -> Mask:
 def missing_sessions(panel: Panel, context: Context) -> tuple[Whole, Whole]:
     """Instrument codes and sessions between an instrument's first and last bar that have no bar. Nothing is put in
     their place."""
-    codes, times = [], []
-    if context.calendar is not None:
-        sessions = context.calendar.sessions
-        for begin, end in pairs(panel.starts()):
-            days = np.unique(panel.time[begin:end] // DAY * DAY)
-            first, last = np.searchsorted(sessions, [days[0], days[-1]])
-            gone = np.setdiff1d(sessions[first : last + 1], days, assume_unique=True)
-            codes.append(np.full(len(gone), panel.code[begin], dtype=np.int64))
-            times.append(gone)
-    empty = np.array([], dtype=np.int64)
-    return np.concatenate([empty, *codes]), np.concatenate([empty, *times])
+    if context.calendar is None or not len(panel):
+        return np.array([], dtype=np.int64), np.array([], dtype=np.int64)
+    place = context.calendar.place(panel.time // DAY * DAY)
+    known = np.flatnonzero(place >= 0)
+    place, code = place[known], panel.code[known]
+    steps = np.where(code[1:] == code[:-1], place[1:] - place[:-1], 0)
+    after = np.flatnonzero(steps > 1)
+    counts = steps[after] - 1
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    gone = np.repeat(place[after] + 1, counts) + within
+    return np.repeat(code[after], counts).astype(np.int64), context.calendar.sessions[gone]
