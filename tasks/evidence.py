@@ -411,7 +411,10 @@ def read_move(content: bytes) -> AliasMove | None:
 
 
 def append_chained(folder: Path, payload: str, content: dict[str, Any], by: CryptoSigner) -> None:
-    """Append a signed entry to a numbered, hash-chained log; `sequence` and `previous` are added to its content."""
+    """Append a signed entry to a numbered, hash-chained log; `sequence` and `previous` are added to its content.
+
+    `by` must be the key that `chained` will ask for: an entry by another one breaks the log for good.
+    """
     entries = sorted(folder.glob("*.json"))
     chained(folder, payload)
     link = {"sequence": len(entries) + 1, "previous": sha256(entries[-1].read_bytes()) if entries else ""}

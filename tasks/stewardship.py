@@ -61,15 +61,18 @@ def decide(problem: str, action: str, ids: Sequence[str], comment: str, by: Cryp
     """Sign a decision about quarantined rows of the current snapshot, each named `PART:ROW` as `list` shows it.
 
     Raises:
-        UsageError: no such row is in quarantine, or no reason is given.
+        UsageError: no such row is in quarantine, no reason is given, or the key is not the steward's.
     """
     if not comment.strip():
         raise UsageError("--comment: say why; it is signed with the decision")
+    by = by or evidence.signer(names.STEWARD)
+    if by.public_key.keyid != evidence.public_key(names.STEWARD)["keyid"]:
+        raise UsageError("--key: not the steward's key; only the steward decides about quarantined rows")
     listed = {(part, row): rule for part, row, rule in quarantine(problem).select("part", "row", "rule").rows()}
     keys = [find(name, listed, problem) for name in ids]
     for part, row in keys:
         content = {"action": action, "part": part, "row": row, "rule": listed[part, row], "comment": comment.strip()}
-        evidence.append_chained(log_folder(problem), PAYLOAD, content, by or evidence.signer(names.STEWARD))
+        evidence.append_chained(log_folder(problem), PAYLOAD, content, by)
     return [f"{part}:{row}" for part, row in keys]
 
 

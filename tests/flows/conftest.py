@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from flows import servers
+from tasks.home import HOME_VARIABLE, tracking_uri
 from tests.support.command import Countersign
+from tests.support.forks import Forks, forks
 from tests.support.market import market
 
 
@@ -68,3 +70,21 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def countersign(tmp_path: Path, prefect: str) -> Countersign:
     return Countersign(tmp_path / "state", prefect)
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory: pytest.TempPathFactory, prefect: str) -> Iterator[Forks]:
+    """Starts collections at once, each in a process of its own."""
+    folder = tmp_path_factory.mktemp("forks")
+    with forks(Countersign(folder / "state", prefect), folder) as started:
+        yield started
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder that the test's own process looks into as well."""
+    folder = tmp_path / "state"
+    monkeypatch.setenv(HOME_VARIABLE, str(folder))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri(folder))
+    return folder
