@@ -131,20 +131,20 @@ def folder_digests(folder: Path, prefix: str = "") -> dict[str, str]:
 
 
 @contextmanager
-def exclusive(name: str) -> Iterator[int]:
+def exclusive(name: str, wait: bool = False) -> Iterator[int]:
     """Hold a named lock while the block runs; yields its descriptor so that child processes can share it.
 
     The operating system frees it when the last holder ends, however it ends.
 
     Raises:
-        UsageError: somebody else holds it.
+        UsageError: somebody else holds it, and it is not to be waited for.
     """
     path = home() / "locks" / f"{name}.lock"
     make_folder(path.parent)
     descriptor = open_lock(path)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise UsageError(f"{name}: another run holds this problem; wait until it has ended") from None
         yield descriptor

@@ -1,9 +1,11 @@
 """The only door to MLflow: runs, figures, artifacts, registered versions, aliases."""
 
 import json
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -16,16 +18,46 @@ from mlflow.tracking import MlflowClient
 
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
-from tasks.home import code_sha256, folder_digests, git_commit, home, lock_sha256
+from tasks.home import code_sha256, exclusive, folder_digests, git_commit, home, lock_sha256
 
 # MLflow writes this file into the model's own folder whenever somebody loads `models:/name/version`
 # from a local artifact store. It holds the name and version and takes no part in scoring.
 WRITTEN_ON_LOAD = "registered_model_meta"
 NOTE = "mlflow.note.content"
+SQLITE = "sqlite:///"
 
 
 def client() -> MlflowClient:
+    make_database(mlflow.get_tracking_uri())
     return MlflowClient()
+
+
+@cache
+def make_database(uri: str) -> None:
+    """Make a new SQLite database whole or not at all: its tables are made beside it and moved into its place.
+
+    SQLite has no transaction around the hundred changes that lead to MLflow's present tables. Made in place and killed
+    half way, they are such as MLflow refuses for ever.
+    """
+    if not uri.startswith(SQLITE):
+        return
+    path = Path(uri.removeprefix(SQLITE)).resolve()
+    if is_filled(path):
+        return
+    with exclusive("mlflow", wait=True):
+        if is_filled(path):  # another process made it meanwhile
+            return
+        draft = path.with_name(f".{path.name}.draft")
+        for left in (draft, draft.with_name(f"{draft.name}-journal")):
+            left.unlink(missing_ok=True)
+        MlflowClient(tracking_uri=f"{SQLITE}{draft}").search_experiments(max_results=1)
+        if path.exists():  # empty, made by root, so that all stages may write into it
+            draft.chmod(stat.S_IMODE(path.stat().st_mode))
+        draft.replace(path)
+
+
+def is_filled(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
 
 
 def experiment_id(problem: str, stage: str) -> str:
