@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,19 @@ CHECKOUT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Countersign:
-    """`countersign` on one state folder; `prefect` is a running server's API, or None to let it start its own."""
+    """`countersign` on one state folder; `prefect` is a running server's API, or None to let it start its own.
+
+    `extra` is what the user's environment holds besides."""
 
     home: Path
     prefect: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
         named = {"PREFECT_API_URL": self.prefect} if self.prefect else {}
-        return kept | {"COUNTERSIGN_HOME": str(self.home)} | named
+        return kept | {"COUNTERSIGN_HOME": str(self.home)} | named | dict(self.extra)
 
     def start(self, *arguments: object) -> "subprocess.Popen[str]":
         """Start it as the leader of its own process group."""
