@@ -17,8 +17,8 @@ from tests.support.command import Countersign
 from tests.support.feed import Feed
 from tests.support.forks import Death, Forks
 
-# 50 take two to three minutes on two cores; each run of the tests kills fewer.
-KILLS = int(os.environ.get("COUNTERSIGN_KILLS", "15"))
+# 50 take about four minutes on two busy cores; each run of the tests kills fewer.
+KILLS = int(os.environ.get("COUNTERSIGN_KILLS", "12"))
 SECONDS = 4.0  # how long a collection takes at first; measured anew whenever one gets to its end
 COMMITS = [Death("tasks.commits:commit", call, when) for call in range(1, 6) for when in ("before", "after")]
 WRITES = [Death("tasks.collection:write_whole", call, "after") for call in (3, 4, 5)]  # manifest and both pointers
