@@ -36,9 +36,10 @@ def collect(problem: str, data: str | None = None, as_of: date | None = None) ->
 def snapshot_of(order: collection.Order) -> collection.Snapshot:
     with recorded(order.problem.name, names.COLLECT, order.title, order.key, {}) as record:
         step("checking what was delivered")
-        raw = check(collection.delivered_bars(order), RAW, record.folder)
+        delivered = [collection.raw(order)]
+        raw = check(collection.bars_alone(delivered[0]), RAW, record.folder)
         step("cleansing")
-        cleansed = collection.cleanse_bars(order)
+        cleansed = collection.cleanse_bars(order, delivered)
         step("checking what is clean")
         clean = check(cleansed.clean, CLEAN, record.folder)
         step("comparing with the snapshot before")

@@ -193,17 +193,19 @@ def raw(order: Order) -> pl.DataFrame:
     return kept
 
 
-def delivered_bars(order: Order) -> pl.DataFrame:
-    """The bars alone, for a suite."""
-    return raw(order).drop("part", "batch", arrange.NOTES)
+def bars_alone(delivered: pl.DataFrame) -> pl.DataFrame:
+    """What was delivered without our own columns, for a suite."""
+    return delivered.drop("part", "batch", arrange.NOTES)
 
 
 @task(cache_policy=NO_CACHE)
-def cleanse_bars(order: Order) -> Cleansed:
-    """Apply the rules; every delivered row must be accounted for."""
+def cleanse_bars(order: Order, delivered: list[pl.DataFrame]) -> Cleansed:
+    """Apply the rules; every delivered row must be accounted for.
+
+    `delivered` holds one table and is emptied: its rows are used up while they are arranged, not kept beside.
+    """
     now = datetime.now(UTC) + timedelta(days=1)  # the day has begun elsewhere
     context = Context(calendar(order.problem.calendar, str(now.date())), int(now.timestamp() * 1e6))
-    delivered = [raw(order)]  # handed over, not kept: the rows are used up while they are arranged
     count, released = len(delivered[0]), stewardship.released(order.problem.name, order.shas, delivered[0]["part"])
     cleansed = engine.refine(arrange.arrange(delivered.pop()), context, released)
     accounted = len(cleansed.clean) + len(cleansed.quarantine) + cleansed.exact_duplicates

@@ -116,7 +116,8 @@ class Draft:
                 rows, after, self.time[rows], "instrument", np.array(before, dtype=object), after, *SPELLING
             )
             self.books.first["instrument"] = dict(zip(rows.tolist(), before, strict=True))
-        self.code = np.where(self.code >= 0, numbers[self.code] if len(numbers) else self.code, -1).astype(np.int32)
+        if names != self.spelled:
+            self.code = np.where(self.code >= 0, numbers[self.code], -1).astype(np.int32)
         self.spelled = names
 
     def contradicts(self, name: str, other: str) -> bool:
