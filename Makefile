@@ -29,11 +29,11 @@ up: setup  ## Run the Prefect and MLflow servers and serve the flows
 	@$(BIN)/countersign up
 
 test: setup  ## Run all tests
-	@echo "Running all tests: real servers, real processes, a real browser; about 12 minutes on two cores."
+	@echo "Running all tests: real servers, real processes, a real browser; about 15 minutes on two cores."
 	@$(BIN)/python -m pytest
 
 fast: setup  ## Run the tests of the pure domain
-	@$(BIN)/python -m pytest tests/domain tests/test_architecture.py
+	@$(BIN)/python -m pytest -m "not slow" tests/domain tests/test_architecture.py
 
 check: setup  ## Lint, types, import contracts
 	@$(BIN)/ruff check .

@@ -233,6 +233,7 @@ def sessions_like_real_ones(rng: np.random.Generator, count: int, runs: int) -> 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("new", [1, 5, BASELINE])
 def test_false_alarms_are_as_rare_as_stated(new: int) -> None:
     """Of 1,000 markets without a break at most the stated share warns, within three standard errors of the count."""
