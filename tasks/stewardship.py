@@ -13,7 +13,7 @@ from securesystemslib.signer import CryptoSigner
 
 from tasks import evidence, lake, snapshots
 from tasks.domain import names
-from tasks.domain.errors import UsageError, VerificationFailed
+from tasks.domain.errors import UsageError
 from tasks.home import as_json, sha256
 
 RELEASE, DISCARD = "release", "discard"
@@ -109,12 +109,3 @@ def released(problem: str, shas: Sequence[str], parts: pl.Series) -> frozenset[i
             own = (parts == numbers[part]).arg_true()
             places |= {int(own[row])} if row < len(own) else set()
     return frozenset(places)
-
-
-def faults(problem: str) -> list[str]:
-    """What is wrong with the log; empty if it is whole."""
-    try:
-        decisions(problem)
-    except VerificationFailed as fault:
-        return [str(fault)]
-    return []
