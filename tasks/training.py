@@ -35,13 +35,6 @@ class Commission(NamedTuple):
         return evidence.is_signed(self.folder, names.TRAIN)
 
 
-class Trained(NamedTuple):
-    version: int
-    candidate: str
-    reason: str
-    new: bool
-
-
 def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
     """Name the candidate by all it depends on; `force` starts a further attempt once the last one was decided."""
     content = [snapshot.sha256, problem.sha256, code_sha256(), lock_sha256()]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -46,6 +46,9 @@ def known_columns(columns: dict[str, list[str]], known: tuple[str, ...], what: s
 
 
 TimeZone = Annotated[str, AfterValidator(is_time_zone)]
+
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Frozen(BaseModel):
@@ -271,10 +274,15 @@ def parse_problem(fields: Any, origin: str) -> Problem:
     Raises:
         UsageError: one line naming the file, the field and what was expected.
     """
+    return parse(Problem, fields, origin)
+
+
+def parse(model: type[Model], fields: Any, origin: str) -> Model:
+    """Check a configuration file's fields against its schema; raises as `parse_problem`."""
     if not isinstance(fields, dict):
         raise UsageError(f"{origin}: expected a mapping of fields, found {type(fields).__name__}")
     try:
-        return Problem.model_validate_json(json.dumps(fields, default=str))
+        return model.model_validate_json(json.dumps(fields, default=str))
     except ValidationError as fault:
         raise UsageError(f"{origin}: {describe(fault)}") from None
 

@@ -1,14 +1,11 @@
 """Who may do what: roles × tables, declared once (`expectations/access.yaml`)."""
 
-import json
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from tasks.domain import names
 from tasks.domain.errors import UsageError
-from tasks.domain.problem import Frozen, describe
+from tasks.domain.problem import Frozen, parse
 
 Right = Literal["none", "read", "write"]
 Account = str | int | None
@@ -120,12 +117,7 @@ def parse_access(fields: Any, origin: str) -> Access:
     Raises:
         UsageError: one line naming the file, the field and what was expected.
     """
-    if not isinstance(fields, dict):
-        raise UsageError(f"{origin}: expected a mapping of fields, found {type(fields).__name__}")
-    try:
-        access = Access.model_validate_json(json.dumps(fields, default=str))
-    except ValidationError as fault:
-        raise UsageError(f"{origin}: {describe(fault)}") from None
+    access = parse(Access, fields, origin)
     if found := [*table_faults(access), *account_faults(access)]:
         raise UsageError(f"{origin}: {'; '.join(found)}")
     return access

@@ -3,17 +3,17 @@
 import json
 import os
 import random
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tasks import lake, ledger, places
+from tasks import lake, ledger
 from tests.flows.test_kill import prefect_running, running
 from tests.support import feed as feeds
 from tests.support.command import Countersign
+from tests.support.disk import small_lake
 from tests.support.feed import Feed
 from tests.support.forks import Death, Forks
 
@@ -25,7 +25,6 @@ WRITES = [Death("tasks.collection:write_whole", call, "after") for call in (3, 4
 SIGNING = [Death("tasks.evidence:sign_link", 1, when) for when in ("before", "after")]
 STORING = [Death("tasks.commits:store", call, "after") for call in (1, 3)]
 POINTS = [*COMMITS, *WRITES, *SIGNING, *STORING]
-MEGABYTES = 8
 
 
 def test_killed_at_any_moment(starter: Forks, tmp_path: Path, home: Path, prefect: str) -> None:
@@ -105,17 +104,8 @@ def test_two_at_once_leave_one_snapshot(starter: Forks, tmp_path: Path, home: Pa
 @pytest.fixture
 def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A lake on a file system of its own that holds a few megabytes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
-    monkeypatch.setenv(places.LAKE_VARIABLE, str(folder / "lake"))
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_lake(tmp_path / "disk", monkeypatch) as folder:
+        yield folder
 
 
 def leave(folder: Path, free: int) -> None:

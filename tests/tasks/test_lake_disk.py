@@ -1,7 +1,6 @@
 """A full disk: the write says so in one line, what was there stays whole, and the same write works with space."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks import lake, places
+from tasks import lake
 from tasks.domain.bars import digest
 from tasks.domain.errors import CountersignError
+from tests.support.disk import small_lake
 
 ROWS = 60_000
-MEGABYTES = 8
 
 
 def noise(seed: int) -> pl.DataFrame:
@@ -29,17 +28,8 @@ def noise(seed: int) -> pl.DataFrame:
 @pytest.fixture
 def small_disk(state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A lake on a file system of its own that holds a few megabytes."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", str(folder)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounted.stderr.strip()}")
-    monkeypatch.setenv(places.LAKE_VARIABLE, str(folder / "lake"))
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    with small_lake(tmp_path / "disk", monkeypatch) as folder:
+        yield folder
 
 
 def fill(folder: Path) -> Path:

@@ -12,7 +12,6 @@ from tasks.domain.cleansing.panel import PRICES, Floats, Mask, Panel, Whole
 from tasks.domain.cleansing.rule import DAY, Change, Context, Found, nothing
 from tasks.domain.cleansing.timing import up_to_last
 
-SCALES = np.log([10.0, 100.0, 1000.0])
 NOISE = 8.0  # how many usual moves a level may be off the expected one and still be the same
 LONGEST_SCALED = 60  # bars; a longer stretch on another level is a split or a change of unit for good
 
@@ -63,28 +62,23 @@ def stretches(panel: Panel, breaks: Whole, decades: Floats) -> tuple[Whole, Floa
     for place, following in zip(breaks.tolist(), np.append(breaks, -1)[1:].tolist(), strict=True):
         if place in used:
             continue
-        begin, end = bounds(panel, place)
+        span = panel.span(int(panel.code[place]))
+        begin, end = span.start, span.stop
         back = following if begin < following < end and decades[following] == -decades[place] else -1
         if 0 < back - place <= LONGEST_SCALED:
-            span, exponent = np.arange(place, back), decades[place]
+            bars, exponent = np.arange(place, back), decades[place]
             used.add(back)
         elif place == end - 1:
-            span, exponent = np.array([place]), decades[place]
+            bars, exponent = np.array([place]), decades[place]
         elif place == begin + 1:
-            span, exponent = np.array([begin]), -decades[place]
+            bars, exponent = np.array([begin]), -decades[place]
         else:
             continue
-        rows.append(span)
-        exponents.append(np.full(len(span), exponent))
+        rows.append(bars)
+        exponents.append(np.full(len(bars), exponent))
     if not rows:
         return np.array([], dtype=np.int64), np.array([])
     return np.concatenate(rows), np.concatenate(exponents)
-
-
-def bounds(panel: Panel, place: int) -> tuple[int, int]:
-    """First row of the instrument at a place, and the row after its last."""
-    code = panel.code[place]
-    return int(np.searchsorted(panel.code, code, "left")), int(np.searchsorted(panel.code, code, "right"))
 
 
 def reverting_spike(panel: Panel, _: Context) -> Found:
@@ -183,6 +177,7 @@ def is_calming(panel: Panel) -> Mask:
 RATIOS = np.array([2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 25, 30, 40, 50, 100, 1.5])
 LOG_RATIOS = np.log(np.concatenate([RATIOS, 1 / RATIOS]))
 LONGEST_PAUSE = 10 * DAY  # bars further apart may differ by a real move
+HUGE = np.log(2.9)  # hardly any true move is, so one of the signs of a calm day is enough
 WINDOW = 20  # bars on either side that say what is ordinary
 
 
@@ -205,36 +200,34 @@ def unadjusted_split(panel: Panel, _: Context) -> Found:
 
 
 def is_split(panel: Panel, place: int, gap: float) -> bool:
-    begin, end = bounds(panel, place)
-    old, new = slice(max(begin, place - WINDOW), place), slice(place, min(end, place + WINDOW))
-    if place - old.start < 5 or new.stop - place < 5:
+    span = panel.span(int(panel.code[place]))
+    first, end = max(span.start, place - WINDOW), min(span.stop, place + WINDOW)
+    if place - first < 5 or end - place < 5 or ("volume" not in panel.fields and abs(gap) <= HUGE):
         return False
-    level = np.log(panel.close)
-    is_huge = abs(gap) > np.log(2.9)  # hardly any true move is, so one of the other signs is enough
-    noise = 6 * typical(np.abs(np.diff(level[old])))
-    if "volume" not in panel.fields and not is_huge:
+    near, at = panel.take(slice(first, end)), place - first
+    level = np.log(near.close)
+    noise = 6 * typical(np.abs(np.diff(level[:at])))
+    if np.min(np.abs(LOG_RATIOS - gap)) > min(max(noise, 0.01), 0.1 if abs(gap) > HUGE else 0.05):
         return False
-    if np.min(np.abs(LOG_RATIOS - gap)) > min(max(noise, 0.01), 0.1 if is_huge else 0.05):
-        return False
-    stays = abs(typical(level[place : place + 5]) - typical(level[place - 5 : place]) - gap) < 0.25
-    calm = ordinary_range(panel, place, old)
-    return ordinary_trading(panel, place, old, new) and ((stays or calm) if is_huge else (stays and calm))
+    stays = abs(typical(level[at : at + 5]) - typical(level[at - 5 : at]) - gap) < 0.25
+    calm = ordinary_range(near, at, float(panel.usual_move()[place]))
+    return ordinary_trading(near, at) and ((stays or calm) if abs(gap) > HUGE else (stays and calm))
 
 
-def ordinary_range(panel: Panel, place: int, old: slice) -> bool:
-    if not panel.has_range:
+def ordinary_range(near: Panel, at: int, usual_move: float) -> bool:
+    if not near.has_range:
         return True
-    width = np.log(panel.fields["high"] / panel.fields["low"])
-    return bool(width[place] <= 3 * max(typical(width[old]), float(panel.usual_move()[place])))
+    width = np.log(near.fields["high"] / near.fields["low"])
+    return bool(width[at] <= 3 * max(typical(width[:at]), usual_move))
 
 
-def ordinary_trading(panel: Panel, place: int, old: slice, new: slice) -> bool:
+def ordinary_trading(near: Panel, at: int) -> bool:
     """Whether the money traded on the day and afterwards is like that before."""
-    if "volume" not in panel.fields:
+    if "volume" not in near.fields:
         return True
-    money = panel.fields["volume"] * panel.close
-    before, after = typical(money[old]), typical(money[new])
-    return bool(0 < money[place] <= 4 * max(before, after) and max(before, after) <= 8 * min(before, after))
+    money = near.fields["volume"] * near.close
+    before, after = typical(money[:at]), typical(money[at:])
+    return bool(0 < money[at] <= 4 * max(before, after) and max(before, after) <= 8 * min(before, after))
 
 
 def typical(values: Floats) -> float:

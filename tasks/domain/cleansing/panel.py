@@ -118,6 +118,10 @@ class Panel:
             moved[:-steps] = np.where(same, values[steps:], np.nan)
         return moved
 
+    def span(self, code: int) -> slice:
+        """The rows of an instrument."""
+        return slice(int(np.searchsorted(self.code, code, "left")), int(np.searchsorted(self.code, code, "right")))
+
     def per_instrument(self, what: Callable[[Floats], float], values: Floats) -> Floats:
         """A statistic of each instrument's values that are not missing, laid out along its rows."""
         starts = self.starts()

@@ -100,7 +100,7 @@ def several_names(panel: Panel, _: Context) -> Found:
     """
     aside = nothing(panel)
     for one, other in suspects(panel):
-        left, right = bounds_of(panel, one), bounds_of(panel, other)
+        left, right = panel.span(one), panel.span(other)
         shared = shared_rows(panel, left, right)
         if len(shared) == 0:
             continue
@@ -131,10 +131,6 @@ def suspects(panel: Panel) -> list[tuple[int, int]]:
     ]
 
 
-def bounds_of(panel: Panel, code: int) -> slice:
-    return slice(int(np.searchsorted(panel.code, code, "left")), int(np.searchsorted(panel.code, code, "right")))
-
-
 def shared_rows(panel: Panel, left: slice, right: slice) -> Whole:
     """Rows (k, 2) where both instruments hold the same bar, in runs of at least `SHARED_RUN` that move."""
     times, one, other = np.intersect1d(panel.time[left], panel.time[right], assume_unique=True, return_indices=True)
@@ -156,11 +152,11 @@ def shared_rows(panel: Panel, left: slice, right: slice) -> Whole:
 
 def breaks(panel: Panel, rows: Whole) -> bool:
     """Whether an instrument jumps where the shared rows begin or end, by more than its bars ordinarily move."""
-    level = np.log(panel.close)
-    inside = bounds_of(panel, int(panel.code[rows[0]]))
-    moves = np.abs(np.diff(level[rows]))
+    inside = panel.span(int(panel.code[rows[0]]))
+    close = panel.close
+    moves = np.abs(np.diff(np.log(close[rows])))
     far = max(10 * float(np.median(moves)), 0.05)
     before, after = rows[0] - 1, rows[-1] + 1
-    jumps = [level[rows[0]] - level[before]] if before >= inside.start else []
-    jumps += [level[after] - level[rows[-1]]] if after < inside.stop else []
+    jumps = [np.log(close[rows[0]] / close[before])] if before >= inside.start else []
+    jumps += [np.log(close[after] / close[rows[-1]])] if after < inside.stop else []
     return any(abs(float(jump)) > far for jump in jumps)
