@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 SHELL := bash
 BIN := $(VENV)/bin
+INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 STAMP := $(VENV)/installed
 NAME ?=
 
-.PHONY: help setup run test fast check lock bench up clean
+.PHONY: help setup run test deep fast check lock bench up clean
 
 help:  ## Say what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -18,9 +19,14 @@ $(STAMP): requirements.lock pyproject.toml
 	  || { echo "countersign needs Python 3.11 or newer; set PYTHON=..." >&2; exit 2; }
 	@echo "Installing about 210 pinned packages into $(VENV); this takes 2-4 minutes once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(INSTALL) -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
+
+deep: setup  ## Add PyTorch for the deep families: a CPU build where one is offered, else the plain one (several GB)
+	@$(BIN)/python -c 'import torch, safetensors' 2>/dev/null || { \
+	  echo "Installing PyTorch; this takes some minutes once."; \
+	  $(INSTALL) -r requirements-deep.lock 2>/dev/null || $(INSTALL) -r requirements-cuda.lock; }
 
 run: setup  ## Collect, train, validate, backtest and decide on embedded real data
 	@$(BIN)/countersign retrain sp500_alpha
