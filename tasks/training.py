@@ -82,8 +82,8 @@ def trial_run(order: Commission, trial: Trial, record: Record) -> Any:
 def log_trial(run: ledger.Run, order: Commission, trial: Trial, estimate: Estimate) -> None:
     key = trial.key(order.problem.sha256, order.snapshot.digest(lake.DEVELOPMENT))
     run.params({"trial_key": key, "family": trial.family} | trial.parameters)
-    folds = {f"train.rank_ic_fold_{n}": value for n, value in enumerate(estimate.fold_rank_ic, start=1)}
-    run.figures(folds | estimate_figures(estimate))
+    paths = {f"train.rank_ic_path_{n}": value for n, value in enumerate(estimate.path_rank_ic, start=1)}
+    run.figures(paths | estimate_figures(estimate))
 
 
 def estimate_figures(estimate: Estimate) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""How good is a configuration on data it has not seen: purged walk-forward over the development part."""
+"""How good is a configuration on data it has not seen: purged splits of the development part."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,21 +8,37 @@ import pandas as pd
 
 from tasks.domain import metrics
 from tasks.domain.bars import wide
+from tasks.domain.errors import UsageError
 from tasks.domain.families import Trial, fit
 from tasks.domain.features import SETS
 from tasks.domain.inference import FAMILIES
-from tasks.domain.labels import forward_return, reach, session_rank
+from tasks.domain.labelling import target
+from tasks.domain.labels import forward_return, reach
 from tasks.domain.problem import Problem
 from tasks.domain.simulate.contract import Prices
 from tasks.domain.simulate.portfolio import target_weights
 from tasks.domain.simulate.research import simulate
-from tasks.domain.splits import Fold, walk_forward
+from tasks.domain.splits import Fold, refuse_overlap, split
 from tasks.domain.trading import prices_of
+from tasks.domain.uniqueness import average_uniqueness
+
+
+class Sample(NamedTuple):
+    """What a family fits. `x`: rows × features; `y`: target, NaN = not for fitting; `weight`: of each row, None =
+    equal; `previous`: row of the same instrument's bar before, −1 if it isn't among these rows."""
+
+    x: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray | None
+    previous: np.ndarray
 
 
 class Panel(NamedTuple):
-    """Training rows. `keys`: timestamp and instrument of each; `x`: rows × features; `y`: session-ranked label,
-    NaN where unknown; `labels`: forward returns, sessions × instruments; `prices` of the same sessions."""
+    """Training rows. `keys`: timestamp and instrument of each; `x`: rows × features; `y`: the label that is learned,
+    NaN where unknown; `labels`: forward returns, sessions × instruments, what every score is judged against whatever
+    was learned; `prices` of the same sessions; `previous`: row of the same instrument's bar before, −1 if none;
+    `weight`: of each row in fitting, 0 without a label, None = all equal; `side`: of each row, which a meta-labelled
+    score is to be multiplied by, None for other labels."""
 
     keys: pd.DataFrame
     x: np.ndarray
@@ -30,25 +46,63 @@ class Panel(NamedTuple):
     columns: list[str]
     labels: pd.DataFrame
     prices: Prices
+    previous: np.ndarray
+    weight: np.ndarray | None = None
+    side: np.ndarray | None = None
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(np.sort(self.keys["timestamp"].unique()))
 
+    def sample(self, rows: np.ndarray) -> Sample:
+        """The rows where `rows` is true, their weights brought to mean 1; rows left out are nobody's previous one."""
+        place = np.full(len(rows) + 1, -1)
+        place[:-1][rows] = np.arange(rows.sum())
+        y, weight = self.y[rows], None
+        if self.weight is not None:
+            weight = self.weight[rows] / self.weight[rows][~np.isnan(y)].mean()
+        return Sample(self.x[rows], y, weight, place[self.previous[rows]])
+
+
+class Score(NamedTuple):
+    """A fold's out-of-fold forecasts.
+
+    `rows`: numbers of the panel's rows in its test sessions; `predicted`: what the family says of each, in the terms
+    of the label (for calibration and error analysis); `rank_ic`: of each test session, against forward returns.
+    """
+
+    fold: Fold
+    rows: np.ndarray
+    predicted: np.ndarray
+    rank_ic: pd.Series
+
 
 class Estimate(NamedTuple):
-    """Out-of-fold figures of one trial; `session_sharpe_ratio` is net of costs and not annualised."""
+    """Out-of-fold figures of one trial.
 
-    fold_rank_ic: list[float]
+    `path_rank_ic`: of each path; where there is one path only (walk-forward), of each of its test windows.
+    `group_rank_ic`: of each tested group of sessions, over all fits that were judged on it. `session_sharpe_ratio`:
+    net of costs, not annualised, mean over paths.
+    """
+
+    path_rank_ic: list[float]
+    group_rank_ic: list[float]
     session_sharpe_ratio: float
 
     @property
     def rank_ic(self) -> float:
-        return float(np.mean(self.fold_rank_ic))
+        return float(np.mean(self.path_rank_ic))
 
     @property
     def standard_error(self) -> float:
-        return float(np.std(self.fold_rank_ic, ddof=1) / np.sqrt(len(self.fold_rank_ic)))
+        """Standard error of the mean rank IC, from the spread of groups, not of paths.
+
+        Paths cover the same sessions with the same labels, and more of them bring no new data: their spread over the
+        square root of their number would go to zero. Groups are disjoint in time, so their number is what there is to
+        average over. It's still somewhat too small, as fits of different folds share training data, and no unbiased
+        estimate exists (Bengio & Grandvalet 2004, "No unbiased estimator of the variance of K-fold cross-validation").
+        """
+        return float(np.std(self.group_rank_ic, ddof=1) / np.sqrt(len(self.group_rank_ic)))
 
 
 def panel(bars: pd.DataFrame, problem: Problem) -> Panel:
@@ -57,37 +111,128 @@ def panel(bars: pd.DataFrame, problem: Problem) -> Panel:
     keys = rows[["timestamp", "instrument"]]
     columns = [name for name in rows.columns if name not in keys]
     close = wide(bars, "close")
-    labels = forward_return(close, problem.horizon)
-    ranked = session_rank(labels)
-    sessions = close.index.get_indexer(pd.Index(keys["timestamp"]))
-    names = close.columns.get_indexer(pd.Index(keys["instrument"]))
+    learned = target(problem.label, close, problem.horizon)
+    at = (close.index.get_indexer(pd.Index(keys["timestamp"])), close.columns.get_indexer(pd.Index(keys["instrument"])))
     return Panel(
-        keys, rows[columns].to_numpy("float64"), ranked.to_numpy()[sessions, names], columns, labels, prices_of(bars)
+        keys,
+        rows[columns].to_numpy("float64"),
+        learned.y.to_numpy()[at],
+        columns,
+        forward_return(close, problem.horizon),
+        prices_of(bars),
+        previous_rows(keys["instrument"]),
+        row_weights(learned.end, at) if problem.weights == "uniqueness" else None,
+        None if learned.side is None else learned.side.to_numpy()[at],
     )
 
 
+def previous_rows(instruments: pd.Series) -> np.ndarray:
+    """Number of the row before with the same instrument, −1 if none; rows in order of time."""
+    numbers = pd.Series(np.arange(len(instruments)))
+    before: np.ndarray = numbers.groupby(instruments.to_numpy()).shift(1, fill_value=-1).to_numpy()
+    return before
+
+
+def row_weights(end: pd.DataFrame, at: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Uniqueness of the rows `at` (session and instrument numbers), among these rows; 0 without a label."""
+    trained = np.full(end.shape, -1)
+    trained[at] = end.to_numpy()[at]
+    weights: np.ndarray = np.nan_to_num(average_uniqueness(pd.DataFrame(trained)).to_numpy()[at])
+    return weights
+
+
 def folds(known: Panel, problem: Problem) -> Iterator[Fold]:
-    return walk_forward(known.sessions, problem.splits.folds, reach(problem.horizon))
+    return split(known.sessions, problem.splits, reach(problem.horizon))
 
 
 def evaluate(trial: Trial, known: Panel, problem: Problem) -> Estimate:
-    """Fit on each fold's past, score its future, and judge only those scores."""
-    scores, fold_rank_ic = [], []
+    """Fit on each fold's training sessions, score its test sessions, and judge only those scores."""
+    return estimate(list(scored_folds(trial, known, problem)), known, problem)
+
+
+def scored_folds(trial: Trial, known: Panel, problem: Problem) -> Iterator[Score]:
+    """Each fold's scores, fitted when asked for: who has seen enough of a trial stops asking.
+
+    Raises:
+        UsageError: a label crosses a split, or a fold has no labelled row to train on.
+    """
     for fold in folds(known, problem):
-        score = out_of_fold(trial, known, fold, problem.seed)
-        scores.append(score)
-        fold_rank_ic.append(float(metrics.rank_ic_series(score, known.labels.reindex(score.index)).mean()))
-    return Estimate(fold_rank_ic, session_sharpe_ratio(pd.concat(scores), known.prices, problem))
+        refuse_overlap(fold.train, fold.test, reach(problem.horizon), pd.DatetimeIndex(known.labels.index))
+        rows, predicted = out_of_fold(trial, known, fold, problem.seed)
+        table = score_table(known, rows, predicted)
+        yield Score(fold, rows, predicted, metrics.rank_ic_series(table, known.labels.reindex(table.index)))
 
 
-def out_of_fold(trial: Trial, known: Panel, fold: Fold, seed: int) -> pd.DataFrame:
-    """Scores of a fold's test sessions, sessions × instruments."""
+def out_of_fold(trial: Trial, known: Panel, fold: Fold, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the rows in a fold's test sessions, and what a fit on its training sessions predicts for them."""
     stamps = known.keys["timestamp"]
-    train = (stamps <= fold.train[-1]).to_numpy() & ~np.isnan(known.y)
-    test = stamps.isin(fold.test).to_numpy()
-    predictor = FAMILIES[trial.family](fit(trial, known.x[train], known.y[train], seed))
-    scored = known.keys[test].assign(score=predictor(known.x[test]))
+    train, test = stamps.isin(fold.train).to_numpy(), stamps.isin(fold.test).to_numpy()
+    if np.isnan(known.y[train]).all():
+        raise UsageError(
+            f"no label is known from {fold.train[0].date()} to {fold.train[-1].date()}, the sessions of a fold's "
+            "training; bring more data or shorten the label's volatility_sessions"
+        )
+    predict, steps = fitted(trial, known.sample(train), seed)
+    asked = with_history(test, known.previous, steps)
+    sample = known.sample(asked)
+    return np.flatnonzero(test), predict(sample.x, sample.previous)[test[asked]]
+
+
+def fitted(trial: Trial, sample: Sample, seed: int) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], int]:
+    """A family's predictor of (x, previous) after a fit, and how many rows of history a score of it needs."""
+    usable = ~np.isnan(sample.y)
+    predictor = FAMILIES[trial.family](fit(trial, sample.x[usable], sample.y[usable], seed))
+    return lambda x, previous: predictor(x), 1
+
+
+def with_history(rows: np.ndarray, previous: np.ndarray, steps: int) -> np.ndarray:
+    """The chosen rows and the `steps` − 1 rows before each: past features, which any score may use."""
+    needed, front = rows.copy(), np.flatnonzero(rows)
+    for _ in range(steps - 1):
+        front = previous[front]
+        front = front[front >= 0]
+        needed[front] = True
+    return needed
+
+
+def score_table(known: Panel, rows: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+    """Scores to trade, sessions × instruments: what is predicted, or for meta-labels the side so much backed."""
+    score = predicted if known.side is None else known.side[rows] * predicted
+    scored = known.keys.iloc[rows].assign(score=score)
     return scored.pivot(index="timestamp", columns="instrument", values="score").reindex(columns=known.labels.columns)
+
+
+def estimate(scored: Sequence[Score], known: Panel, problem: Problem) -> Estimate:
+    """The figures of all folds of one trial."""
+    by_session = pd.concat(
+        [
+            pd.DataFrame({"group": fold.group, "path": fold.path, "rank_ic": rank_ic.reindex(fold.test).to_numpy()})
+            for fold, _, _, rank_ic in scored
+        ]
+    )
+    by_group = by_session.groupby("group")["rank_ic"].mean().tolist()
+    by_path = by_session.groupby("path")["rank_ic"].mean().tolist()
+    ratios = [session_sharpe_ratio(scores, known.prices, problem) for scores in path_scores(scored, known)]
+    return Estimate(by_path if len(by_path) > 1 else by_group, by_group, float(np.mean(ratios)))
+
+
+def path_scores(scored: Sequence[Score], known: Panel) -> list[pd.DataFrame]:
+    """Each path's whole history of scores to trade, sessions × instruments."""
+    forecasts = forecast_rows(scored, known)
+    return [
+        score_table(known, rows["row"].to_numpy(), rows["predicted"].to_numpy())
+        for _, rows in forecasts.groupby("path")
+    ]
+
+
+def forecast_rows(scored: Sequence[Score], known: Panel) -> pd.DataFrame:
+    """All out-of-fold forecasts of a trial: `row` of the panel, `path`, `predicted`, in order of path, then row."""
+    stamps = pd.DatetimeIndex(known.keys["timestamp"])
+    found = [
+        pd.DataFrame({"row": rows, "path": fold.path[fold.test.get_indexer(stamps[rows])], "predicted": predicted})
+        for fold, rows, predicted, _ in scored
+    ]
+    return pd.concat(found).sort_values(["path", "row"], ignore_index=True)
 
 
 def session_sharpe_ratio(scores: pd.DataFrame, prices: Prices, problem: Problem) -> float:

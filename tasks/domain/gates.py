@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from tasks.domain.errors import UsageError
-from tasks.domain.problem import Frozen, describe
+from tasks.domain.problem import describe
+from tasks.domain.schema import Frozen
 
 Outcome = Literal["pass", "fail", "not applicable"]
 

@@ -6,12 +6,12 @@ import re
 from typing import Annotated, Any, Literal, Self, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
 
 from tasks.domain.errors import UsageError
+from tasks.domain.schema import Fraction, Frozen, Limit
+from tasks.domain.targets import Label, SessionRank, Splits, WalkForward, Weights
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Limit = Annotated[float, Field(gt=0)]
 BasisPoints = Annotated[float, Field(ge=0, le=10_000)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ORDER_COLUMNS = (
@@ -49,10 +49,6 @@ TimeZone = Annotated[str, AfterValidator(is_time_zone)]
 
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 class PackageSource(Frozen):
@@ -111,7 +107,7 @@ class PluginSource(Frozen):
 
     kind: Literal["plugin"]
     name: Annotated[str, Field(min_length=1)]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class OrdersSource(Frozen):
@@ -123,7 +119,7 @@ class OrdersSource(Frozen):
 
     format: Literal["csv", "fix"]
     path: Annotated[str, Field(min_length=1)]
-    columns: dict[str, list[str]] = {}
+    columns: dict[str, list[str]] = Field(default_factory=dict)
     time_zone: TimeZone = "UTC"
 
     @field_validator("columns")
@@ -140,8 +136,8 @@ class SeriesSource(Frozen):
     """
 
     path: Annotated[str, Field(min_length=1)]
-    columns: dict[str, list[str]] = {}
-    lag_days: dict[str, Annotated[int, Field(ge=0, le=3660)]] = {}
+    columns: dict[str, list[str]] = Field(default_factory=dict)
+    lag_days: dict[str, Annotated[int, Field(ge=0, le=3660)]] = Field(default_factory=dict)
     time_zone: TimeZone | None = None
 
     @field_validator("columns")
@@ -186,12 +182,6 @@ class Strategy(Frozen):
         return self
 
 
-class Splits(Frozen):
-    """Purged, expanding walk-forward over development sessions."""
-
-    folds: Annotated[int, Field(ge=2)] = 5
-
-
 class Ridge(Frozen):
     family: Literal["ridge"]
     alphas: Annotated[list[Limit], Field(min_length=1)]
@@ -223,10 +213,11 @@ class Problem(Frozen):
     orders: OrdersSource | None = None
     series: SeriesSource | None = None
     horizon: Annotated[int, Field(ge=1, le=252)]
-    label: Literal["forward_return"] = "forward_return"
+    label: Label = SessionRank()
+    weights: Weights = "equal"
     features: Literal["price_only"] = "price_only"
     lockbox_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
-    splits: Splits = Splits()
+    splits: Splits = WalkForward()
     families: Annotated[list[Family], Field(min_length=1)]
     strategy: Strategy
     policy: str

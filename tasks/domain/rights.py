@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 from tasks.domain import names
 from tasks.domain.errors import UsageError
-from tasks.domain.problem import Frozen, parse
+from tasks.domain.problem import parse
+from tasks.domain.schema import Frozen
 
 Right = Literal["none", "read", "write"]
 Account = str | int | None

@@ -119,7 +119,7 @@ def test_evaluation_judges_only_unseen_sessions(bars: pd.DataFrame, shipped: Pro
     assert len(seen) == shipped.splits.folds
     assert all(a[-1] < b[0] for a, b in pairwise(seen))
     estimate = evaluate(Trial("ridge", {"alpha": 10.0}), known, shipped)
-    assert len(estimate.fold_rank_ic) == shipped.splits.folds
+    assert len(estimate.path_rank_ic) == shipped.splits.folds
 
 
 @pytest.mark.parametrize(
