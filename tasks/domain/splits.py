@@ -78,7 +78,8 @@ def combinatorial(
     from skfolio.model_selection import CombinatorialPurgedCV
 
     splitter = CombinatorialPurgedCV(groups, test_groups, purged_size=purge, embargo_size=embargo)
-    if len(sessions) // groups <= purge + embargo + 1:
+    # A group between two tested ones loses sessions on both sides, and must have some left.
+    if len(sessions) // groups <= purge + max(purge, 1) + embargo:
         raise UsageError(
             f"{len(sessions)} development sessions are too few for {groups} groups, a purge of {purge} and an embargo "
             f"of {embargo}; bring more data or set fewer splits.groups"

@@ -117,6 +117,7 @@ def test_an_overlap_names_its_sessions() -> None:
         (8, WalkForward(folds=5), "8 development sessions are too few for 5 folds and a purge of 6"),
         (3, WalkForward(folds=5), "3 development sessions are too few for 5 folds"),
         (0, WalkForward(folds=2), "0 development sessions are too few"),
+        (77, Combinatorial(), "77 development sessions are too few for 6 groups, a purge of 6 and an embargo of 0"),
         (48, Combinatorial(embargo=1), "48 development sessions are too few for 6 groups, a purge of 6 and an embargo"),
     ],
 )
