@@ -43,7 +43,8 @@ class Comparison(NamedTuple):
 
 class Order(NamedTuple):
     """What is to be collected. `parts` are (name, sha256) of all that the source consists of, in order; `key` is a
-    digest of all that the snapshot depends on."""
+    digest of all that the snapshot depends on; `new` are the rows of parts that were not held before, until they are
+    used."""
 
     problem: Problem
     name: str
@@ -53,6 +54,7 @@ class Order(NamedTuple):
     settings: dict[str, Any]
     suites: dict[str, str]
     beside: list[sidetables.Told]
+    new: dict[str, pl.DataFrame]
 
     @property
     def shas(self) -> list[str]:
@@ -102,10 +104,10 @@ def deliver(problem: Problem, data: str | None, as_of: pd.Timestamp | None, suit
         "beside": sidetables.sha256_of(beside := sidetables.read(problem)),
     }
     parts = tuple((part.name, part.sha256) for part in delivered.parts)
-    order = Order(problem, delivered.name, delivered.feed, parts, as_of, settings, suites, beside)
+    order = Order(problem, delivered.name, delivered.feed, parts, as_of, settings, suites, beside, {})
     if not parts:
         raise DataRefused(f"{delivered.name}: holds nothing; expected rows of bars")
-    add(order, delivered)
+    order.new.update(add(order, delivered))
     return order
 
 
@@ -124,13 +126,15 @@ def batches(shas: Sequence[str], before: Snapshot | None) -> dict[str, int]:
     return {sha: known.get(sha, max(known.values(), default=-1) + 1) for sha in shas}
 
 
-def add(order: Order, delivered: Delivery) -> None:
+def add(order: Order, delivered: Delivery) -> dict[str, pl.DataFrame]:
+    """Store what is not held yet; returns it, by the digests of its parts."""
     new = [part for part in delivered.parts if part.bars is not None]
     for part in new:
         refuse_unreadable(part)
     stored = {part.sha256: with_notes(part) for part in new}
     if stored:
         lake.append_parts(order.problem.name, order.feed, stored, order.declaration)
+    return stored
 
 
 def refuse_unreadable(part: Part) -> None:
@@ -178,7 +182,7 @@ def point_to(order: Order) -> None:
 def raw(order: Order) -> pl.DataFrame:
     """All that was delivered, up to the day asked for, with the number of the part and of the collection it came in;
     names as Categorical, which take a quarter of the memory."""
-    held = lake.read_raw(order.problem.name, order.feed, order.shas)
+    held = lake.read_raw(order.problem.name, order.feed, order.shas, at_hand=order.new)
     came = pl.Series([order.settings["batches"][sha] for sha in order.shas], dtype=pl.Int32)
     rows = held.with_columns(pl.col("instrument").cast(pl.Categorical), batch=came.gather(held["part"]))
     del held

@@ -5,7 +5,7 @@ no path to it, and file permissions can enforce that. A table is partitioned by 
 by feed and part, one file a part. Rows keep their order within a file, so that no order has to be stored.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
@@ -278,8 +278,16 @@ def held_in(table: DeltaTable, feed: str) -> dict[str, File]:
     return {file.partition["part"]: file for file in commits.files(table) if file.partition["feed"] == feed}
 
 
-def read_raw(problem: str, feed: str, shas: Sequence[str], version: int | None = None) -> pl.DataFrame:
+def read_raw(
+    problem: str,
+    feed: str,
+    shas: Sequence[str],
+    version: int | None = None,
+    at_hand: MutableMapping[str, pl.DataFrame] | None = None,
+) -> pl.DataFrame:
     """Rows of a feed's parts in the order of `shas`, each part as delivered; by default of the newest version.
+
+    `at_hand` holds parts just appended, which need not be read again; they are taken out of it.
 
     Returns:
         the parts' columns, and `part` (UInt32): the place of the row's part in `shas`.
@@ -291,8 +299,16 @@ def read_raw(problem: str, feed: str, shas: Sequence[str], version: int | None =
     with unreadable(f"table {RAW}: feed {feed}"):
         table = commits.newest(at).table if version is None else commits.at_version(at, version)
         held = {} if table is None else held_in(table, feed)
-        parts = [read_part(at, held, sha).with_columns(part=pl.lit(i, pl.UInt32)) for i, sha in enumerate(shas)]
+        taken = {} if at_hand is None else at_hand
+        found = (as_stored(taken.pop(sha)) if sha in taken else read_part(at, held, sha) for sha in shas)
+        parts = [rows.with_columns(part=pl.lit(i, pl.UInt32)) for i, rows in enumerate(found)]
         return pl.concat(parts, how="diagonal") if parts else pl.DataFrame(schema={"part": pl.UInt32})
+
+
+def as_stored(rows: pl.DataFrame) -> pl.DataFrame:
+    """Delivered rows as they would be read."""
+    content = commits.storable(rows)
+    return commits.shaped(content, commits.columns_of(content))
 
 
 def read_part(at: Place, held: Mapping[str, File], sha: str) -> pl.DataFrame:

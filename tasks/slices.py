@@ -3,8 +3,8 @@
 A result is made of metrics. How each is made exact for the whole table:
 - counts of row-wise expectations (rows, missing, unexpected) are additive: taken slice by slice and added up; the
   expectation itself then judges the totals, so that `mostly` means the share of the whole table;
-- uniqueness needs equal keys side by side: a table in key order is cut only between different keys; any other table is
-  dealt out by the hash of its keys, so that equal keys fall into one part;
+- uniqueness needs equal keys side by side: a table in the order of its key, or of time alone, is cut only between
+  different keys or times; any other table is dealt out by the hash of its keys, so that equal keys fall into one part;
 - what depends on the set of values alone (their number, the smallest, the largest) gets that set;
 - rows and columns of the table are known without looking at any value;
 - all else gets its columns whole.
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from tasks.domain.bars import KEY
+from tasks.domain.bars import KEY, codes_of
 from tasks.suites import COUNTED, Suite
 
 SLICE = 1_000_000
@@ -297,18 +297,26 @@ def parts(question: Question, size: int) -> Iterator[Part]:
 
 
 def beginnings(table: pl.DataFrame, size: int) -> np.ndarray | None:
-    """Where the key differs from the row before; None for a table that has no key, gaps in it, or another order."""
+    """Rows before which the table may be cut without parting equal keys: where the key differs from the row before,
+    or, for a table in the order of time alone, where the time does. None for one without a key, with gaps in it, or
+    in another order."""
     if not set(KEY) <= set(table.columns) or any(table[name].null_count() for name in KEY):
         return None
-    instrument, timestamp = (pl.col(name) for name in KEY)
-    same = instrument == instrument.shift()
-    falls = (instrument < instrument.shift()) | (same & (timestamp < timestamp.shift()))
+    name, time = (pl.col(column) for column in KEY)
+    before, earlier = name.shift(), time.shift()
+    by_key = changes(
+        table, size, (name < before) | ((name == before) & (time < earlier)), (name != before) | (time != earlier)
+    )
+    return changes(table, size, time < earlier, time != earlier) if by_key is None else by_key
+
+
+def changes(table: pl.DataFrame, size: int, falls: pl.Expr, new: pl.Expr) -> np.ndarray | None:
+    """Rows for which `new` holds against the row before, and the first; None if `falls` holds for any."""
     begins = np.ones(table.height, dtype=bool)
     # By slices: a shifted copy of a text column would cost 16 bytes a row.
     for start in range(0, table.height, size):
         first = max(start - 1, 0)
-        keys = table.select(KEY).slice(first, start - first + size)
-        found = keys.select(falls=falls, new=~(same & (timestamp == timestamp.shift()))).slice(start - first)
+        found = table.select(KEY).slice(first, start - first + size).select(falls=falls, new=new).slice(start - first)
         if found["falls"].any():
             return None
         begins[start : start + size] = found["new"].fill_null(True).to_numpy()
@@ -344,10 +352,8 @@ def as_pandas(column: pl.Series, index: pd.Index) -> pd.Series:
     """
     kind = column.dtype
     if kind in (pl.String, pl.Categorical, pl.Enum):
-        text = column.cast(pl.String)
-        words = text.drop_nulls().unique()
-        codes = text.cast(pl.Enum(words)).to_physical().cast(pl.Int32).fill_null(-1)
-        return pd.Series(pd.Categorical.from_codes(codes.to_numpy(), words.to_list()), index=index, copy=False)
+        codes, words = codes_of(column)
+        return pd.Series(pd.Categorical.from_codes(codes, words), index=index, copy=False)
     if kind.is_temporal() and kind in (pl.Date, pl.Datetime):
         times = column.cast(pl.Datetime("us"))
         # Great Expectations compares other units than nanoseconds value by value, in Python.

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import polars as pl
 
@@ -122,3 +123,15 @@ def lockbox_start(times: pl.Series, lockbox_fraction: float) -> datetime:
 def wide(bars: pd.DataFrame, column: str) -> pd.DataFrame:
     """One column as sessions × instruments, missing bars as NaN."""
     return bars.pivot(index="timestamp", columns="instrument", values=column).sort_index()
+
+
+def codes_of(instruments: pl.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
+    """Each row's number among the distinct names in order, -1 where there is none."""
+    words = instruments.cast(pl.Categorical)
+    distinct = words.unique().drop_nulls()
+    names = distinct.cast(pl.String)
+    order = names.arg_sort()
+    marks = distinct.to_physical().gather(order).to_numpy()
+    number = np.full(int(marks.max(initial=0)) + 2, -1, dtype=np.int32)  # the last one stands for no name
+    number[marks] = np.arange(len(marks), dtype=np.int32)
+    return number[words.to_physical().fill_null(len(number) - 1).to_numpy()], names.gather(order).to_list()

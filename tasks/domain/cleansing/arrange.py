@@ -1,13 +1,14 @@
 """From delivered rows to a panel: text made numbers, names spelled one way, rows in order."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from tasks.domain.bars import VALUES
+from tasks.domain.bars import VALUES, codes_of
 from tasks.domain.cleansing import text
 from tasks.domain.cleansing.books import NO_TIME, Books, Origin
 from tasks.domain.cleansing.identity import one_spelling
@@ -19,6 +20,7 @@ TRUNCATED = ("truncated_row", 1, "the file ends within this row")
 FORMAT = ("number_format", 1)
 SPELLING = ("instrument_spelling", 2)
 NOTES = "notes"  # column of delivered rows: {"column": "text that is no number"} as JSON, null on nearly all rows
+THREADS = 2  # numpy frees the interpreter's lock
 CUT = "cut"  # key in the notes of a row that its file may have ended within
 
 
@@ -147,23 +149,27 @@ class Draft:
 
     def panel(self) -> Panel:
         """The kept rows in order, as arrays that may be written to."""
-        places = None if self.kept.all() else np.flatnonzero(self.kept)
-        code, time = self.pick("code", places), self.pick("time", places)
-        order = sort_order(code, time)
-        part, batch = self.pick("part", places), self.pick("batch", places)
-        place = np.arange(len(self.kept), dtype=np.uint32) if places is None else places.astype(np.uint32)
-        fields = {}
-        for name in list(self.fields):
-            values = self.fields.pop(name)
-            values = values if places is None else values[places]
-            fields[name] = values.copy() if order is None else values[order]
-        if order is not None:
-            code, time, part, batch, place = code[order], time[order], part[order], batch[order], place[order]
-        return Panel(tuple(self.spelled), code, time, fields, place, part, batch)
+        rows = None if self.kept.all() else np.flatnonzero(self.kept)
+        order = sort_order(self.code, self.time) if rows is None else sort_order(self.code[rows], self.time[rows])
+        rows = order if rows is None else rows if order is None else rows[order]
+        place = np.arange(len(self.kept), dtype=np.uint32) if rows is None else rows.astype(np.uint32)
+        del order
+        columns: dict[str, npt.NDArray[Any]] = {
+            name: self.__dict__.pop(name) for name in ("code", "time", "part", "batch")
+        }
+        columns |= {name: self.fields.pop(name) for name in list(self.fields)}
+        with ThreadPoolExecutor(THREADS) as threads:
+            tasks = {name: threads.submit(pick, columns.pop(name), rows) for name in list(columns)}
+            found = {name: task.result() for name, task in tasks.items()}
+        code, time, part, batch = (found.pop(name) for name in ("code", "time", "part", "batch"))
+        return Panel(tuple(self.spelled), code, time, found, place, part, batch)
 
-    def pick(self, name: str, places: Whole | None) -> npt.NDArray[Any]:
-        values = self.__dict__.pop(name)
-        return np.array(values if places is None else values[places])
+
+def pick(values: npt.NDArray[Any], rows: Whole | None) -> npt.NDArray[Any]:
+    """The rows named in that order, or a copy of all; what is the same in all rows needs no look at each."""
+    if len(values) and values[0] == values[-1] and bool((values == values[0]).all()):
+        return np.full(len(values) if rows is None else len(rows), values[0])
+    return np.array(values) if rows is None else values[rows]
 
 
 def unread_reason(column: str, words: str) -> str:
@@ -175,18 +181,6 @@ def notes_of(delivered: pl.DataFrame) -> dict[int, dict[str, str]]:
         return {}
     places = delivered[NOTES].is_not_null().arg_true()
     return dict(zip(places.to_list(), map(json.loads, delivered[NOTES].gather(places)), strict=True))
-
-
-def codes_of(instruments: pl.Series) -> tuple[npt.NDArray[np.int32], list[str]]:
-    """Each row's number among the distinct names in order, -1 where there is none."""
-    words = instruments.cast(pl.Categorical)
-    distinct = words.unique().drop_nulls()
-    names = distinct.cast(pl.String)
-    order = names.arg_sort()
-    marks = distinct.to_physical().gather(order).to_numpy()
-    number = np.full(int(marks.max(initial=0)) + 2, -1, dtype=np.int32)  # the last one stands for no name
-    number[marks] = np.arange(len(marks), dtype=np.int32)
-    return number[words.to_physical().fill_null(len(number) - 1).to_numpy()], names.gather(order).to_list()
 
 
 def as_floats(column: pl.Series) -> Floats:

@@ -4,7 +4,9 @@ Every delivered row ends in exactly one of three places: clean, quarantined, or 
 corrects a value only where the right one is certain; otherwise the row goes to quarantine. Nothing is invented.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
@@ -42,6 +44,7 @@ RULES = (
     Rule("unadjusted_split", 1, "older than a split that the prices were not adjusted for", levels.unadjusted_split),
     Rule("swapped_open_close", 1, "open and close were swapped", runs.swapped_open_close),
 )
+THREADS = 2  # numpy frees the interpreter's lock
 DUPLICATE = ("exact_duplicate", 1)
 GAPS: Schema = {"instrument": pl.String, "timestamp": pl.Datetime("us")}
 
@@ -78,7 +81,9 @@ def refine(arranged: Arranged, context: Context, released: frozenset[int] = froz
     for alone, rules in groupby(RULES, key=lambda rule: rule.alone):
         group = tuple(rules)
         parts = list(panel.slices()) if alone else [slice(0, len(panel))]
-        panel = panel.compacted(apply(group, panel.take(rows), context, spared, books) for rows in parts)
+        task = partial(apply_to, group, panel, context, spared, books)
+        with ThreadPoolExecutor(THREADS) as threads:
+            panel = panel.compacted(threads.map(task, parts))
     codes, sessions = timing.missing_sessions(panel, context)
     gaps = pl.DataFrame({"instrument": panel.names_of(codes), "timestamp": as_times(sessions)}, schema=GAPS)
     return Cleansed(frame(panel), books.quarantine(), books.corrections(), gaps)
@@ -93,6 +98,14 @@ def drop_duplicates(panel: Panel, books: Books) -> Panel:
         books.line(panel.place[rows], names, panel.time[rows], "*", "repeated", "dropped", *DUPLICATE)
         panel = panel.compacted(iter([panel.take(~repeats)]))
     return panel
+
+
+def apply_to(
+    rules: tuple[Rule, ...], panel: Panel, context: Context, spared: Places, books: Books, rows: slice
+) -> Panel:
+    """As `apply`, to a stretch of a panel. Stretches may be worked on at once: an instrument lies in one of them, and
+    the books put their lines in order."""
+    return apply(rules, panel.take(rows), context, spared, books)
 
 
 def apply(rules: tuple[Rule, ...], panel: Panel, context: Context, spared: Places, books: Books) -> Panel:

@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 Places = npt.NDArray[np.uint32]
 PRICES = ("open", "high", "low", "close")
-SLICE_ROWS = 1_000_000
+SLICE_ROWS = 500_000
 SECOND = 1_000_000
 
 
@@ -162,17 +162,17 @@ def sort_order(code: npt.NDArray[np.int32], time: Whole) -> Whole | None:
         return np.asarray(np.lexsort((time, code)), dtype=np.int64)
     # One whole number a row sorts several times faster than two columns.
     key = code.astype(np.int64) * span + (time - first) // unit
-    order = pl.Series(key).arg_sort().to_numpy()
-    return np.asarray(with_ties_in_place(key, order))
+    order = np.asarray(pl.Series(key).arg_sort().to_numpy(), dtype=np.int64)
+    return with_ties_in_place(key[order], order)
 
 
-def with_ties_in_place(key: Whole, order: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """An order in which rows with equal keys keep the places they came in."""
-    equal = key[order[1:]] == key[order[:-1]]
+def with_ties_in_place(ordered: Whole, order: Whole) -> Whole:
+    """An order in which rows with equal keys keep the places they came in; `ordered` are the keys in that order."""
+    equal = ordered[1:] == ordered[:-1]
     if equal.any():
         order = order.copy()
         rows = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
-        order[rows] = order[rows][np.lexsort((order[rows], key[order[rows]]))]
+        order[rows] = order[rows][np.lexsort((order[rows], ordered[rows]))]
     return order
 
 
