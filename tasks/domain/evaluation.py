@@ -8,9 +8,11 @@ import pandas as pd
 
 from tasks.domain import metrics
 from tasks.domain.bars import wide
-from tasks.domain.families import Trial, fit
-from tasks.domain.features import SETS
-from tasks.domain.inference import FAMILIES
+from tasks.domain.families.catalogue import fit
+from tasks.domain.families.sample import Sample
+from tasks.domain.families.trial import Trial
+from tasks.domain.features.engine import compute
+from tasks.domain.inference.catalogue import load
 from tasks.domain.labels import forward_return, reach, session_rank
 from tasks.domain.problem import Problem
 from tasks.domain.simulate.contract import Prices
@@ -22,7 +24,8 @@ from tasks.domain.trading import prices_of
 
 class Panel(NamedTuple):
     """Training rows. `keys`: timestamp and instrument of each; `x`: rows × features; `y`: session-ranked label,
-    NaN where unknown; `labels`: forward returns, sessions × instruments; `prices` of the same sessions."""
+    NaN where unknown; `labels`: forward returns, sessions × instruments; `prices` of the same sessions; `previous`: row
+    of the same instrument's bar before, -1 if none."""
 
     keys: pd.DataFrame
     x: np.ndarray
@@ -30,10 +33,17 @@ class Panel(NamedTuple):
     columns: list[str]
     labels: pd.DataFrame
     prices: Prices
+    previous: np.ndarray
 
     @property
     def sessions(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(np.sort(self.keys["timestamp"].unique()))
+
+    def sample(self, rows: np.ndarray) -> Sample:
+        """The rows where `rows` is true; rows left out are nobody's previous one."""
+        place = np.full(len(rows) + 1, -1)
+        place[:-1][rows] = np.arange(rows.sum())
+        return Sample(self.x[rows], self.y[rows], None, place[self.previous[rows]])
 
 
 class Estimate(NamedTuple):
@@ -53,17 +63,15 @@ class Estimate(NamedTuple):
 
 def panel(bars: pd.DataFrame, problem: Problem) -> Panel:
     """Features and labels of bars; rows without their whole history are left out, as in scoring."""
-    rows = SETS[problem.features](bars).dropna().reset_index(drop=True)
-    keys = rows[["timestamp", "instrument"]]
-    columns = [name for name in rows.columns if name not in keys]
+    rows = compute([problem.features], bars)
+    keys = pd.DataFrame({"timestamp": rows.timestamp, "instrument": pd.array(rows.instrument, dtype="str")})
     close = wide(bars, "close")
     labels = forward_return(close, problem.horizon)
     ranked = session_rank(labels)
     sessions = close.index.get_indexer(pd.Index(keys["timestamp"]))
     names = close.columns.get_indexer(pd.Index(keys["instrument"]))
-    return Panel(
-        keys, rows[columns].to_numpy("float64"), ranked.to_numpy()[sessions, names], columns, labels, prices_of(bars)
-    )
+    y = ranked.to_numpy()[sessions, names]
+    return Panel(keys, rows.x, y, rows.names, labels, prices_of(bars), rows.previous)
 
 
 def folds(known: Panel, problem: Problem) -> Iterator[Fold]:
@@ -83,10 +91,12 @@ def evaluate(trial: Trial, known: Panel, problem: Problem) -> Estimate:
 def out_of_fold(trial: Trial, known: Panel, fold: Fold, seed: int) -> pd.DataFrame:
     """Scores of a fold's test sessions, sessions × instruments."""
     stamps = known.keys["timestamp"]
-    train = (stamps <= fold.train[-1]).to_numpy() & ~np.isnan(known.y)
+    predictor = load(trial.family, fit(trial, known.sample((stamps <= fold.train[-1]).to_numpy()), seed))
     test = stamps.isin(fold.test).to_numpy()
-    predictor = FAMILIES[trial.family](fit(trial, known.x[train], known.y[train], seed))
-    scored = known.keys[test].assign(score=predictor(known.x[test]))
+    # A score may look back at older features, so it is given all rows up to the fold's end.
+    asked = known.sample((stamps <= fold.test[-1]).to_numpy() if predictor.steps > 1 else test)
+    scores = predictor(asked.x, asked.previous)[-int(test.sum()) :]
+    scored = known.keys[test].assign(score=scores)
     return scored.pivot(index="timestamp", columns="instrument", values="score").reindex(columns=known.labels.columns)
 
 

@@ -104,7 +104,7 @@ class PluginSource(Frozen):
 
     kind: Literal["plugin"]
     name: Annotated[str, Field(min_length=1)]
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class OrdersSource(Frozen):
@@ -116,7 +116,7 @@ class OrdersSource(Frozen):
 
     format: Literal["csv", "fix"]
     path: Annotated[str, Field(min_length=1)]
-    columns: dict[str, list[str]] = {}
+    columns: dict[str, list[str]] = Field(default_factory=dict)
     time_zone: TimeZone = "UTC"
 
     @field_validator("columns")
@@ -133,8 +133,8 @@ class SeriesSource(Frozen):
     """
 
     path: Annotated[str, Field(min_length=1)]
-    columns: dict[str, list[str]] = {}
-    lag_days: dict[str, Annotated[int, Field(ge=0, le=3660)]] = {}
+    columns: dict[str, list[str]] = Field(default_factory=dict)
+    lag_days: dict[str, Annotated[int, Field(ge=0, le=3660)]] = Field(default_factory=dict)
     time_zone: TimeZone | None = None
 
     @field_validator("columns")

@@ -31,7 +31,9 @@ def lightgbm(parameters: dict[str, Any], sample: Sample, seed: int, num_threads:
     if signs := parameters["monotone_constraints"]:
         settings["monotone_constraints"] = one_for_each(signs, sample.x.shape[1])
     target = sample.y > 0 if parameters["form"] == "classification" else sample.y
-    data = lightgbm.Dataset(sample.x, target, weight=sample.weight, params={"verbosity": -1, "num_threads": num_threads})
+    data = lightgbm.Dataset(
+        sample.x, target, weight=sample.weight, params={"verbosity": -1, "num_threads": num_threads}
+    )
     text = lightgbm.train(settings, data, num_boost_round=parameters["num_rounds"]).model_to_string()
     # The text tells the number of threads, which is how it was fitted and not what.
     return {FILE: re.sub(r"\[num_threads: \d+\]\n", "", text).encode()}

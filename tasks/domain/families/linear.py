@@ -8,6 +8,7 @@ import numpy as np
 from tasks.domain.families import scaling
 from tasks.domain.families.sample import Sample
 from tasks.domain.inference.linear import FILE
+from tasks.domain.inference.scaling import Scaling
 
 
 def ridge(parameters: dict[str, Any], sample: Sample, seed: int, num_threads: int) -> dict[str, bytes]:
@@ -40,6 +41,6 @@ def logistic(parameters: dict[str, Any], sample: Sample, seed: int, num_threads:
     return stored(scale, learner.coef_[0], float(learner.intercept_[0]), "classification")
 
 
-def stored(scale: scaling.Scaling, coefficients: np.ndarray, intercept: float, form: str) -> dict[str, bytes]:
+def stored(scale: Scaling, coefficients: np.ndarray, intercept: float, form: str) -> dict[str, bytes]:
     content = scale.as_lists() | {"coefficients": coefficients.tolist(), "intercept": intercept, "form": form}
     return {FILE: json.dumps(content).encode()}

@@ -21,7 +21,7 @@ class Sample(NamedTuple):
     @property
     def known(self) -> np.ndarray:
         """Which rows have a target."""
-        return ~np.isnan(self.y)
+        return np.asarray(~np.isnan(self.y))
 
     def fitted(self) -> "Sample":
         """The rows with a target only, for learners that look at one row at a time; no copy where all have one."""

@@ -15,7 +15,7 @@ class Scaling(NamedTuple):
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Standardised float64 copy within ±5; a missing value becomes 0, the average of the training rows."""
-        z = (np.asarray(x, dtype="float64") - self.mean) / self.spread
+        z: np.ndarray = (np.asarray(x, dtype="float64") - self.mean) / self.spread
         np.clip(z, -LIMIT, LIMIT, out=z)
         z[np.isnan(z)] = 0.0
         return z
