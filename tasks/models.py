@@ -1,10 +1,11 @@
 """Model artifacts: written as text and code, byte for byte the same for the same content; loaded only if signed."""
 
+import json
 import logging
 import shutil
 import tempfile
 from collections.abc import Callable
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +13,93 @@ import pandas as pd
 import yaml
 
 from tasks import ledger
-from tasks.domain.errors import VerificationFailed
+from tasks.domain.errors import UsageError, VerificationFailed
 from tasks.home import CHECKOUT, as_json, write_whole
 
-CODE = {name: CHECKOUT / "tasks" / "domain" / f"{name}.py" for name in ("features", "inference")}
+CODE = {name: CHECKOUT / "tasks" / "domain" / name for name in ("features", "inference")}
 SCORER = CHECKOUT / "tasks" / "scorer.py"
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "lightgbm")
+REQUIREMENTS = ("mlflow", "numba", "numpy", "pandas")
+# What a family's predictor imports besides.
+OF_FAMILY = {
+    "tree": ("scikit-learn", "skops"),
+    "forest": ("scikit-learn", "skops"),
+    "lightgbm": ("lightgbm",),
+    "mlp": ("safetensors",),
+    "sequence": ("safetensors",),
+}
+EXAMPLE, SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
 # These change from one saving of the same model to the next, or name the machine it was saved on.
 VOLATILE = ("utc_time_created", "model_uuid", "model_id", "run_id")
 
 
-def save(folder: Path, spec: dict[str, Any], parameters: str) -> None:
-    """Write a pyfunc model; equal spec, parameters, code and packages give equal bytes."""
+def save(folder: Path, spec: dict[str, Any], files: dict[str, bytes]) -> None:
+    """Write a pyfunc model; equal spec, files, code and packages give equal bytes.
+
+    Args:
+        spec: `features`: names of the sets; `columns`: the features in the model's order; `inputs`: columns of bars
+            that they are made of; `family`.
+        files: the family's parameters, name → content.
+    """
     import mlflow.pyfunc
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as scratch:
-        parts = {"spec": Path(scratch) / "spec.json", "parameters": Path(scratch) / "parameters.txt"}
+        parts = {name: Path(scratch) / name for name in ("parameters", *CODE)} | {"spec": Path(scratch) / "spec.json"}
         write_whole(parts["spec"], as_json(spec))
-        write_whole(parts["parameters"], parameters.encode())
-        artifacts = {name: str(path) for name, path in (parts | CODE).items()}
+        for name, content in files.items():
+            write_whole(parts["parameters"] / name, content)
+        for name, code in CODE.items():
+            shutil.copytree(code, parts[name], ignore=shutil.ignore_patterns("__pycache__"))
         mlflow.pyfunc.save_model(
             str(folder),
             python_model=str(SCORER),
-            artifacts=artifacts,
-            signature=signature(),
-            pip_requirements=[f"{name}=={version(name)}" for name in REQUIREMENTS],
+            artifacts={name: str(path) for name, path in parts.items()},
+            signature=signature(spec["inputs"]),
+            pip_requirements=[f"{name}=={version(name)}" for name in requirements(spec["family"])],
         )
+    write_example(folder, spec["inputs"])
     normalise(folder / "MLmodel")
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
 
 
-def signature() -> Any:
+def requirements(family: str) -> list[str]:
+    return sorted((*REQUIREMENTS, *OF_FAMILY.get(family, ())))
+
+
+def signature(inputs: list[str]) -> Any:
+    """Keys and `inputs` of the bars to keys and score; `since` (ISO date) asks for the sessions from that one on."""
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec, DataType, Schema
+    from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
     keys = [ColSpec(DataType.datetime, "timestamp"), ColSpec(DataType.string, "instrument")]
     return ModelSignature(
-        Schema([*keys, ColSpec(DataType.double, "close")]), Schema([*keys, ColSpec(DataType.double, "score")])
+        Schema([*keys, *(ColSpec(DataType.double, name) for name in inputs)]),
+        Schema([*keys, ColSpec(DataType.double, "score")]),
+        ParamSchema([ParamSpec("since", DataType.string, None)]),
     )
 
 
+def write_example(folder: Path, inputs: list[str]) -> None:
+    """Two bars as MLflow's pages and its server show them. Too few for a score, so nothing is gained by asking for one,
+    as MLflow would if it were left to write them."""
+    data = [[f"2020-01-0{day}T00:00:00", "AAA", *(100.0 + day for _ in inputs)] for day in (2, 3)]
+    table = {"columns": ["timestamp", "instrument", *inputs], "data": data}
+    write_whole(folder / EXAMPLE, as_json(table))
+    write_whole(folder / SERVING_EXAMPLE, as_json({"dataframe_split": table}))
+
+
 def normalise(path: Path) -> None:
-    """Leave out of MLmodel what is not content."""
+    """Leave out of MLmodel what is not content, and name the example."""
     described = yaml.safe_load(path.read_text())
     for name in VOLATILE:
         described.pop(name, None)
+    described["saved_input_example_info"] = {
+        "artifact_path": EXAMPLE,
+        "pandas_orient": "split",
+        "serving_input_path": SERVING_EXAMPLE,
+        "type": "dataframe",
+    }
     flavor = described["flavors"]["python_function"]
     flavor["model_code_path"] = SCORER.name
     for artifact in flavor["artifacts"].values():
@@ -73,6 +114,7 @@ def load(model: str, number: int, signed: dict[str, str]) -> Callable[[pd.DataFr
 
     Raises:
         VerificationFailed: a file is not what was signed.
+        UsageError: the model needs a package that is not installed.
     """
     scratch = Path(tempfile.mkdtemp(prefix="countersign-model-"))
     copy = shutil.copytree(ledger.model_folder(model, number), scratch / "model")
@@ -83,14 +125,26 @@ def load(model: str, number: int, signed: dict[str, str]) -> Callable[[pd.DataFr
     import mlflow.pyfunc
 
     logging.getLogger("mlflow").setLevel(logging.ERROR)
+    require_packages(copy, f"{model}/{number}")
     loaded = mlflow.pyfunc.load_model(str(copy))
     shutil.rmtree(scratch)
+    columns = loaded.metadata.get_input_schema().input_names()
 
     def score(bars: pd.DataFrame) -> pd.DataFrame:
-        scored = loaded.predict(bars[["timestamp", "instrument", "close"]])
+        scored = loaded.predict(bars[columns])
         return scored.pivot(index="timestamp", columns="instrument", values="score").sort_index()
 
     return score
+
+
+def require_packages(model: Path, reference: str) -> None:
+    """Refuse in words a model whose family needs a package that is not there (PyTorch's file format is optional)."""
+    family = json.loads((model / "artifacts" / "spec.json").read_text())["family"]
+    installed = {distribution.name for distribution in distributions()}
+    if missing := [name for name in requirements(family) if name not in installed]:
+        raise UsageError(
+            f"{reference}: a model of family {family} needs {', '.join(missing)}; install with `make deep`"
+        )
 
 
 def differences(signed: dict[str, str], held: dict[str, str]) -> list[str]:

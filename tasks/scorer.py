@@ -1,46 +1,106 @@
 """The code inside every model artifact: bars in, scores out.
 
 MLflow stores this file beside the parameters ("models from code"), so that loading a model unpickles nothing and
-runs exactly the bytes that were signed. It loads its two neighbours by path, never from an installed package:
-the same name there could be other code.
+runs exactly the bytes that were signed. It loads its two neighbours, packages, from the artifact's own folder and under
+names that no other model in this process has: an installed package of the same name could be other code.
 """
 
 import importlib.util
 import json
+import pkgutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
 
-def neighbour(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+def package(path: Path) -> str:
+    """Load a package with all its modules, so that its folder is not needed again; returns the name it got."""
+    name = f"{path.name}_{uuid4().hex}"
+    with no_bytecode():
+        loaded(name, path / "__init__.py")
+        for module in pkgutil.iter_modules([str(path)]):
+            importlib.import_module(f"{name}.{module.name}")
+    return name
+
+
+def loaded(name: str, path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path, submodule_search_locations=[str(path.parent)])
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
+@contextmanager
+def no_bytecode() -> Iterator[None]:
+    """Python's caches would be files in the artifact that nobody signed."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
 class Scorer(PythonModel):  # type: ignore[misc]
-    """Scores every bar whose features are known: columns timestamp, instrument, score; higher is better."""
+    """Scores every bar whose features are known: columns timestamp, instrument, score; higher is better.
+
+    `params={"since": …}` scores the sessions from that one on only, to the same values.
+    """
 
     def load_context(self, context: Any) -> None:
         spec = json.loads(Path(context.artifacts["spec"]).read_text())
-        self.compute = neighbour(context.artifacts["features"]).SETS[spec["features"]]
-        self.columns = spec["columns"]
-        parameters = Path(context.artifacts["parameters"]).read_text()
-        self.score = neighbour(context.artifacts["inference"]).FAMILIES[spec["family"]](parameters)
+        folder = Path(context.artifacts["parameters"])
+        files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+        self.spec = spec
+        self.engine = sys.modules[package(Path(context.artifacts["features"])) + ".engine"]
+        inference = sys.modules[package(Path(context.artifacts["inference"])) + ".catalogue"]
+        self.predictor = inference.load(spec["family"], files)
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        rows = self.compute(model_input)
+        since = pd.Timestamp(params["since"]) if params and params.get("since") is not None else None
+        scored = self.scored(model_input, since)
+        if since is not None:
+            scored = scored[scored["timestamp"] >= since]
         # A name is scored once its whole history is there, so that a score never rests on a filled gap.
-        rows = rows.dropna(subset=self.columns).reset_index(drop=True)
-        scores = self.score(rows[self.columns].to_numpy("float64"))
-        return rows[["timestamp", "instrument"]].assign(score=scores)
+        return scored.dropna(subset="score").reset_index(drop=True)
+
+    def scored(self, bars: pd.DataFrame, since: pd.Timestamp | None) -> pd.DataFrame:
+        """Scores from `since` on, NaN where history is short, and perhaps some rows before it.
+
+        A model that looks back over several rows of an instrument needs them from before `since`. How many sessions
+        they take depends on its gaps, so the window doubles until no name in it could have had more history.
+        """
+        back = self.predictor.steps - 1
+        if since is None or back == 0:
+            return self.table(bars, since)
+        sessions = pd.DatetimeIndex(np.sort(bars["timestamp"].unique()))
+        first = bars.groupby("instrument")["timestamp"].min()
+        while True:
+            start = sessions[max(sessions.searchsorted(since) - back, 0)]
+            scored = self.table(bars, start)
+            short = scored[(scored["timestamp"] >= since) & scored["score"].isna()]
+            if start == sessions[0] or (first[short["instrument"].unique()] >= start).all():
+                return scored
+            back *= 2
+
+    def table(self, bars: pd.DataFrame, since: pd.Timestamp | None) -> pd.DataFrame:
+        rows = self.engine.compute(self.spec["features"], bars, since)
+        if list(rows.names) != self.spec["columns"]:
+            raise ValueError(f"the features are {list(rows.names)}; the model was fitted on {self.spec['columns']}")
+        scores = self.predictor(rows.x, rows.previous)
+        return pd.DataFrame({"timestamp": rows.timestamp, "instrument": rows.instrument, "score": scores})
 
 
 mlflow.models.set_model(Scorer())

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -10,7 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from tasks import aliases, evidence, lake, ledger, models, plots
 from tasks.domain import names
 from tasks.domain.evaluation import Estimate, Panel, evaluate, panel
-from tasks.domain.families import Trial, fit, importance, trials
+from tasks.domain.families.catalogue import fit, trials
+from tasks.domain.families.importance import importance
+from tasks.domain.families.trial import Trial
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Choice, Scored, one_standard_error
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
@@ -95,8 +98,8 @@ def estimate_figures(estimate: Estimate) -> dict[str, float]:
 
 
 def short(trial: Trial) -> str:
-    first = next(iter(trial.parameters.items()))
-    return f"{first[0]}={first[1]:g}"
+    name, value = next(pair for pair in trial.parameters.items() if pair[0] != "form")
+    return f"{name}={value:g}"
 
 
 def choose(order: Commission, estimates: list[Estimate]) -> Choice:
@@ -113,12 +116,16 @@ def choose(order: Commission, estimates: list[Estimate]) -> Choice:
 def build(order: Commission, known: Panel, choice: Choice, record: Record, folder: Path) -> str:
     """Fit the chosen trial on all development rows, save it below `folder`, log it; returns its address."""
     trial = trials(order.problem)[choice.number]
-    usable = known.y == known.y
-    parameters = fit(trial, known.x[usable], known.y[usable], order.problem.seed)
-    spec = {"features": order.problem.features, "columns": known.columns, "family": trial.family}
-    models.save(folder, spec, parameters)
-    shares = importance(trial.family, parameters, known.columns)
-    write_whole(record.folder / "importance.png", plots.importance(shares))
+    files = fit(trial, known.sample(np.ones(len(known.y), dtype=bool)), order.problem.seed)
+    spec = {
+        "features": [order.problem.features],
+        "columns": known.columns,
+        "inputs": ["close"],
+        "family": trial.family,
+    }
+    models.save(folder, spec, files)
+    if shares := importance(trial.family, files, known.columns):
+        write_whole(record.folder / "importance.png", plots.importance(shares))
     return ledger.store_model(record.run, order.problem.name, folder)
 
 

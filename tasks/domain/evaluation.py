@@ -1,6 +1,6 @@
 """How good is a configuration on data it has not seen: purged splits of the development part."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,9 +9,11 @@ import pandas as pd
 from tasks.domain import metrics
 from tasks.domain.bars import wide
 from tasks.domain.errors import UsageError
-from tasks.domain.families import Trial, fit
-from tasks.domain.features import SETS
-from tasks.domain.inference import FAMILIES
+from tasks.domain.families.catalogue import fit
+from tasks.domain.families.sample import Sample
+from tasks.domain.families.trial import Trial
+from tasks.domain.features.engine import compute
+from tasks.domain.inference.catalogue import load
 from tasks.domain.labelling import target
 from tasks.domain.labels import forward_return, reach
 from tasks.domain.problem import Problem
@@ -21,16 +23,6 @@ from tasks.domain.simulate.research import simulate
 from tasks.domain.splits import Fold, refuse_overlap, split
 from tasks.domain.trading import prices_of
 from tasks.domain.uniqueness import average_uniqueness
-
-
-class Sample(NamedTuple):
-    """What a family fits. `x`: rows × features; `y`: target, NaN = not for fitting; `weight`: of each row, None =
-    equal; `previous`: row of the same instrument's bar before, −1 if it isn't among these rows."""
-
-    x: np.ndarray
-    y: np.ndarray
-    weight: np.ndarray | None
-    previous: np.ndarray
 
 
 class Panel(NamedTuple):
@@ -107,30 +99,22 @@ class Estimate(NamedTuple):
 
 def panel(bars: pd.DataFrame, problem: Problem) -> Panel:
     """Features and labels of bars; rows without their whole history are left out, as in scoring."""
-    rows = SETS[problem.features](bars).dropna().reset_index(drop=True)
-    keys = rows[["timestamp", "instrument"]]
-    columns = [name for name in rows.columns if name not in keys]
+    rows = compute([problem.features], bars)
+    keys = pd.DataFrame({"timestamp": rows.timestamp, "instrument": pd.array(rows.instrument, dtype="str")})
     close = wide(bars, "close")
     learned = target(problem.label, close, problem.horizon)
     at = (close.index.get_indexer(pd.Index(keys["timestamp"])), close.columns.get_indexer(pd.Index(keys["instrument"])))
     return Panel(
         keys,
-        rows[columns].to_numpy("float64"),
+        rows.x,
         learned.y.to_numpy()[at],
-        columns,
+        rows.names,
         forward_return(close, problem.horizon),
         prices_of(bars),
-        previous_rows(keys["instrument"]),
+        rows.previous,
         row_weights(learned.end, at) if problem.weights == "uniqueness" else None,
         None if learned.side is None else learned.side.to_numpy()[at],
     )
-
-
-def previous_rows(instruments: pd.Series) -> np.ndarray:
-    """Number of the row before with the same instrument, −1 if none; rows in order of time."""
-    numbers = pd.Series(np.arange(len(instruments)))
-    before: np.ndarray = numbers.groupby(instruments.to_numpy()).shift(1, fill_value=-1).to_numpy()
-    return before
 
 
 def row_weights(end: pd.DataFrame, at: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -172,17 +156,10 @@ def out_of_fold(trial: Trial, known: Panel, fold: Fold, seed: int) -> tuple[np.n
             f"no label is known from {fold.train[0].date()} to {fold.train[-1].date()}, the sessions of a fold's "
             "training; bring more data or shorten the label's volatility_sessions"
         )
-    predict, steps = fitted(trial, known.sample(train), seed)
-    asked = with_history(test, known.previous, steps)
+    predictor = load(trial.family, fit(trial, known.sample(train), seed))
+    asked = with_history(test, known.previous, predictor.steps)
     sample = known.sample(asked)
-    return np.flatnonzero(test), predict(sample.x, sample.previous)[test[asked]]
-
-
-def fitted(trial: Trial, sample: Sample, seed: int) -> tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], int]:
-    """A family's predictor of (x, previous) after a fit, and how many rows of history a score of it needs."""
-    usable = ~np.isnan(sample.y)
-    predictor = FAMILIES[trial.family](fit(trial, sample.x[usable], sample.y[usable], seed))
-    return lambda x, previous: predictor(x), 1
+    return np.flatnonzero(test), predictor(sample.x, sample.previous)[test[asked]]
 
 
 def with_history(rows: np.ndarray, previous: np.ndarray, steps: int) -> np.ndarray:

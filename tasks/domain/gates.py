@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from tasks.domain.errors import UsageError
-from tasks.domain.problem import describe
-from tasks.domain.schema import Frozen
+from tasks.domain.schema import Frozen, describe
 
 Outcome = Literal["pass", "fail", "not applicable"]
 

@@ -3,13 +3,13 @@
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from tasks.domain.errors import UsageError
-from tasks.domain.schema import Fraction, Frozen, Limit
+from tasks.domain.hyperparameters import Family
+from tasks.domain.schema import PASSWORD, Fraction, Frozen, Limit, parse
 from tasks.domain.targets import Label, SessionRank, Splits, WalkForward, Weights
 
 BasisPoints = Annotated[float, Field(ge=0, le=10_000)]
@@ -27,7 +27,6 @@ ORDER_COLUMNS = (
     "venue",
     "account",
 )
-PASSWORD = re.compile(r"//[^/@\s]*@")
 SERIES_COLUMNS = ("date", "series", "value", "known_at")
 
 
@@ -46,9 +45,6 @@ def known_columns(columns: dict[str, list[str]], known: tuple[str, ...], what: s
 
 
 TimeZone = Annotated[str, AfterValidator(is_time_zone)]
-
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class PackageSource(Frozen):
@@ -182,20 +178,6 @@ class Strategy(Frozen):
         return self
 
 
-class Ridge(Frozen):
-    family: Literal["ridge"]
-    alphas: Annotated[list[Limit], Field(min_length=1)]
-
-
-class LightGBM(Frozen):
-    family: Literal["lightgbm"]
-    num_leaves: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
-    num_rounds: Annotated[int, Field(ge=1)] = 80
-    learning_rate: Fraction = 0.05
-    min_data_in_leaf: Annotated[int, Field(ge=1)] = 200
-
-
-Family = Annotated[Ridge | LightGBM, Field(discriminator="family")]
 Source = Annotated[PackageSource | FilesSource | SqlSource | PluginSource, Field(discriminator="kind")]
 BAR_COLUMNS = ("timestamp", "instrument", "open", "high", "low", "close", "volume")
 
@@ -266,34 +248,3 @@ def parse_problem(fields: Any, origin: str) -> Problem:
         UsageError: one line naming the file, the field and what was expected.
     """
     return parse(Problem, fields, origin)
-
-
-def parse(model: type[Model], fields: Any, origin: str) -> Model:
-    """Check a configuration file's fields against its schema; raises as `parse_problem`."""
-    if not isinstance(fields, dict):
-        raise UsageError(f"{origin}: expected a mapping of fields, found {type(fields).__name__}")
-    try:
-        return model.model_validate_json(json.dumps(fields, default=str))
-    except ValidationError as fault:
-        raise UsageError(f"{origin}: {describe(fault)}") from None
-
-
-def describe(fault: ValidationError) -> str:
-    """All findings of a validation in one line, each with the field's full name."""
-    findings = []
-    for error in fault.errors():
-        field = ".".join(str(part) for part in error["loc"]) or "the file"
-        if error["type"] == "extra_forbidden":
-            findings.append(f"{field}: unknown key; remove it or correct its spelling")
-        elif error["type"] == "missing":
-            findings.append(f"{field}: missing")
-        else:
-            said = error["msg"].removeprefix("Value error, ")
-            found = "" if isinstance(error["input"], dict) and not error["loc"] else f", found {shown(error['input'])}"
-            findings.append(f"{field}: {said}{found}")
-    return "; ".join(findings)
-
-
-def shown(value: Any) -> str:
-    """What was found, in one short line without the password of a URL."""
-    return PASSWORD.sub("//***@", repr(value))[:200]

@@ -5,8 +5,7 @@ from typing import Any, Literal
 
 from tasks.domain import names
 from tasks.domain.errors import UsageError
-from tasks.domain.problem import parse
-from tasks.domain.schema import Frozen
+from tasks.domain.schema import Frozen, parse
 
 Right = Literal["none", "read", "write"]
 Account = str | int | None

@@ -49,8 +49,8 @@ def problem(folder: Path, name: str, data: Path | None = None, **changes: object
         "name": name,
         "calendar": None,  # its sessions are plain weekdays
         "families": [
-            {"family": "ridge", "alphas": [10.0]},
-            {"family": "lightgbm", "num_leaves": [7], "num_rounds": 20},
+            {"family": "ridge", "alpha": 10.0},
+            {"family": "lightgbm", "num_leaves": 7, "num_rounds": 20},
         ],
         "splits": {"folds": 3},
     }

@@ -1,6 +1,6 @@
 """Features: bars in, one row of numbers per bar out.
 
-This file is copied into every model artifact and runs there alone, so it imports numpy and pandas only.
+This package is copied into every model artifact and runs there alone, so it imports numpy and pandas only.
 Every value at a session uses that session's bar and older ones, never a newer one.
 """
 
@@ -45,6 +45,3 @@ def centred_rank(values: pd.DataFrame) -> pd.DataFrame:
     ranks = values.rank(axis=1)
     count = values.notna().sum(axis=1).clip(lower=2)
     return ranks.sub((count + 1) / 2, axis=0).div(count - 1, axis=0)
-
-
-SETS = {"price_only": price_only}
