@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import candidates, configuration, evidence, recovery, snapshots, training
+from tasks import candidates, configuration, evidence, recovery, searching, snapshots, training
 from tasks.checks import FEATURES, check, suite_digests
 from tasks.domain import names
 from tasks.home import as_json, sha256
@@ -48,9 +48,9 @@ def candidate_of(order: training.Commission) -> None:
             known = training.load(order)
             step("checking the features")
             check(training.inputs(known), FEATURES, record.folder)
-            estimates = training.search(order, known, record)
-            choice = training.choose(order, estimates)
+            outcomes = searching.search(order.problem, snapshot, order.candidate, known, record)
+            choice = searching.choose(outcomes)
             step("fitting the chosen configuration")
-            source = training.build(order, known, choice, record, model)
-            training.document(order, estimates, choice, record)
+            source = training.build(order, known, outcomes[choice.number].trial, record, model)
+            training.document(order, outcomes, choice, record)
         training.complete(order, record, source, model, suite_digests((FEATURES,)))

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlparse
 
 import mlflow
 from mlflow.entities import Dataset, DatasetInput, LoggedModelOutput, LoggedModelStatus, Metric, Param, RunTag, ViewType
+from mlflow.entities import Run as MlflowRun
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -23,6 +24,7 @@ from tasks.home import code_sha256, exclusive, folder_digests, git_commit, home,
 # MLflow writes this file into the model's own folder whenever somebody loads `models:/name/version`
 # from a local artifact store. It holds the name and version and takes no part in scoring.
 WRITTEN_ON_LOAD = "registered_model_meta"
+PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 SQLITE = "sqlite:///"
 
@@ -108,7 +110,7 @@ def run(problem: str, stage: str, name: str, tags: Mapping[str, str], parent: st
         names.TAG_LOCK_SHA256: lock_sha256(),
     }
     if parent:
-        lineage["mlflow.parentRunId"] = parent
+        lineage[PARENT] = parent
     created = client().create_run(experiment, run_name=name, tags=lineage | dict(tags))
     try:
         yield Run(created.info.run_id, experiment)
@@ -116,6 +118,48 @@ def run(problem: str, stage: str, name: str, tags: Mapping[str, str], parent: st
         client().set_terminated(created.info.run_id, "FAILED")
         raise
     client().set_terminated(created.info.run_id, "FINISHED")
+
+
+def ended_run(
+    problem: str,
+    stage: str,
+    name: str,
+    tags: Mapping[str, str],
+    params: Mapping[str, Any],
+    figures: Mapping[str, float],
+    parent: str,
+) -> None:
+    """Log something that has ended as a run of its own, all its figures at once."""
+    with run(problem, stage, name, tags, parent) as made:
+        now = int(time.time() * 1000)
+        client().log_batch(
+            made.id,
+            metrics=[Metric(key, value, now, 0) for key, value in figures.items()],
+            params=[Param(key, str(value)) for key, value in params.items()],
+        )
+
+
+def ended_runs(problem: str, stage: str, tags: Mapping[str, str]) -> list[MlflowRun]:
+    """Runs of a stage that ended well and have all these tags."""
+    conditions = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
+    conditions.append("attributes.status = 'FINISHED'")
+    return list(searched(problem, stage, " and ".join(conditions), ViewType.ACTIVE_ONLY))
+
+
+def searched(problem: str, stage: str, condition: str, view: str) -> Iterator[MlflowRun]:
+    """All runs of a stage that fulfil a condition."""
+    experiment = client().get_experiment_by_name(names.experiment(problem, stage))
+    token: str | None = ""
+    while experiment is not None and token is not None:
+        page = client().search_runs(
+            [experiment.experiment_id], condition, view, max_results=1000, page_token=token or None
+        )
+        yield from page
+        token = page.token or None
+
+
+def move_below(run_id: str, parent: str) -> None:
+    client().set_tag(run_id, PARENT, parent)
 
 
 def stage_experiments(problem: str) -> list[str]:
@@ -137,23 +181,12 @@ def close_orphans(problem: str) -> int:
 
 def recorded_trials(problem: str) -> dict[str, float]:
     """Every distinct trial ever run for a problem, deleted runs included: its key → Sharpe ratio per session."""
-    experiment = client().get_experiment_by_name(names.experiment(problem, names.TRAIN))
-    found: dict[str, float] = {}
-    token: str | None = None
-    while experiment is not None:
-        page = client().search_runs(
-            [experiment.experiment_id],
-            f"tags.`{names.TAG_KIND}` = 'trial'",
-            ViewType.ALL,
-            max_results=1000,
-            page_token=token,
-        )
-        for trial in page:
-            found[trial.data.params["trial_key"]] = trial.data.metrics.get("train.session_sharpe_ratio", 0.0)
-        token = page.token
-        if not token:
-            break
-    return found
+    found = searched(problem, names.TRAIN, f"tags.`{names.TAG_KIND}` = 'trial'", ViewType.ALL)
+    return {
+        trial.data.params["trial_key"]: trial.data.metrics.get("train.session_sharpe_ratio", 0.0)
+        for trial in found
+        if "trial_key" in trial.data.params  # a process killed between making a run and filling it leaves an empty one
+    }
 
 
 def run_figures(run_id: str) -> dict[str, float]:

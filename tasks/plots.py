@@ -52,7 +52,7 @@ def trials(rows: Sequence[Mapping[str, Any]]) -> bytes:
             number, row["train.rank_ic"], row["train.rank_ic_standard_error"], fmt="o", color=colour, capsize=4
         )
     axes.axhline(0, color=GREY, lw=1)
-    labels = [f"{row['family']}\n{next(iter(row['parameters'].values())):g}" for row in rows]
+    labels = [row["title"].replace("-", "\n", 1) for row in rows]
     axes.set_xticks(range(len(rows)), labels, fontsize=8)
     return png(figure)
 

@@ -1,7 +1,8 @@
 """Train stage: trials by purged walk-forward, the simplest good one fitted, saved, signed, registered."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -10,15 +11,15 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import aliases, evidence, lake, ledger, models, plots
 from tasks.domain import names
-from tasks.domain.evaluation import Estimate, Panel, evaluate, panel
-from tasks.domain.families.catalogue import fit, trials
+from tasks.domain.evaluation import Panel, panel
+from tasks.domain.families.catalogue import fit
 from tasks.domain.families.importance import importance
 from tasks.domain.families.trial import Trial
 from tasks.domain.problem import Problem
-from tasks.domain.selection import Choice, Scored, one_standard_error
+from tasks.domain.selection import Choice
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
-from tasks.progress import step
 from tasks.recording import Record, attest
+from tasks.searching import Outcome
 from tasks.snapshots import Snapshot
 
 
@@ -64,58 +65,8 @@ def inputs(known: Panel) -> pl.DataFrame:
 
 
 @task(cache_policy=NO_CACHE)
-def search(order: Commission, known: Panel, record: Record) -> list[Estimate]:
-    """Evaluate every trial; each is an MLflow run of its own below the training run."""
-    configurations = trials(order.problem)
-    estimates = []
-    for number, trial in enumerate(configurations):
-        step(f"trial {trial.family} {short(trial)}", number, len(configurations))
-        with trial_run(order, trial, record) as run:
-            estimate = evaluate(trial, known, order.problem)
-            log_trial(run, order, trial, estimate)
-        estimates.append(estimate)
-    return estimates
-
-
-def trial_run(order: Commission, trial: Trial, record: Record) -> Any:
-    title = f"trial-{trial.family}-{short(trial)}"
-    return ledger.run(order.problem.name, names.TRAIN, title, {names.TAG_KIND: "trial"}, parent=record.run.id)
-
-
-def log_trial(run: ledger.Run, order: Commission, trial: Trial, estimate: Estimate) -> None:
-    key = trial.key(order.problem.sha256, order.snapshot.digest(lake.DEVELOPMENT))
-    run.params({"trial_key": key, "family": trial.family} | trial.parameters)
-    paths = {f"train.rank_ic_path_{n}": value for n, value in enumerate(estimate.path_rank_ic, start=1)}
-    run.figures(paths | estimate_figures(estimate))
-
-
-def estimate_figures(estimate: Estimate) -> dict[str, float]:
-    return {
-        "train.rank_ic": estimate.rank_ic,
-        "train.rank_ic_standard_error": estimate.standard_error,
-        "train.session_sharpe_ratio": estimate.session_sharpe_ratio,
-    }
-
-
-def short(trial: Trial) -> str:
-    name, value = next(pair for pair in trial.parameters.items() if pair[0] != "form")
-    return f"{name}={value:g}"
-
-
-def choose(order: Commission, estimates: list[Estimate]) -> Choice:
-    configurations = trials(order.problem)
-    return one_standard_error(
-        [
-            Scored(number, trial.family, estimate.rank_ic, estimate.standard_error)
-            for number, (trial, estimate) in enumerate(zip(configurations, estimates, strict=True))
-        ]
-    )
-
-
-@task(cache_policy=NO_CACHE)
-def build(order: Commission, known: Panel, choice: Choice, record: Record, folder: Path) -> str:
+def build(order: Commission, known: Panel, trial: Trial, record: Record, folder: Path) -> str:
     """Fit the chosen trial on all development rows, save it below `folder`, log it; returns its address."""
-    trial = trials(order.problem)[choice.number]
     files = fit(trial, known.sample(np.ones(len(known.y), dtype=bool)), order.problem.seed)
     spec = {
         "features": [order.problem.features],
@@ -129,25 +80,27 @@ def build(order: Commission, known: Panel, choice: Choice, record: Record, folde
     return ledger.store_model(record.run, order.problem.name, folder)
 
 
-def document(order: Commission, estimates: list[Estimate], choice: Choice, record: Record) -> None:
+def document(order: Commission, outcomes: Sequence[Outcome], choice: Choice, record: Record) -> None:
     """The files that describe the training: the frozen problem, the trials, why this one."""
-    configurations = trials(order.problem)
     rows = [
         {
-            "key": trial.key(order.problem.sha256, order.snapshot.digest(lake.DEVELOPMENT)),
-            "family": trial.family,
-            "parameters": trial.parameters,
+            "key": each.key,
+            "family": each.trial.family,
+            "title": each.trial.title,
+            "parameters": each.trial.parameters,
+            "pruned": each.ended.pruned,
         }
-        | estimate_figures(estimate)
-        for trial, estimate in zip(configurations, estimates, strict=True)
+        | each.summary
+        for each in outcomes
     ]
+    chosen = outcomes[choice.number]
     summary = {"trials": rows, "chosen": choice.number, "reason": choice.reason}
     write_whole(record.folder / names.PROBLEM_FILE, order.problem.canonical())
     write_whole(record.folder / names.TRIALS, as_json(summary))
     write_whole(record.folder / "trials.png", plots.trials(rows))
-    record.run.figures(estimate_figures(estimates[choice.number]))
-    record.run.params({"family": configurations[choice.number].family} | configurations[choice.number].parameters)
-    record.run.tags({names.TAG_PROBLEM_SHA256: order.problem.sha256, "mlflow.note.content": choice.reason})
+    record.run.figures(chosen.summary)
+    record.run.params({"family": chosen.trial.family} | chosen.trial.parameters)
+    record.run.tags({names.TAG_PROBLEM_SHA256: order.problem.sha256, ledger.NOTE: choice.reason})
     table = order.snapshot.manifest["tables"][lake.DEVELOPMENT]
     record.run.input(lake.DEVELOPMENT, table["version"], table["sha256"], context="training")
 

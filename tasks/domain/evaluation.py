@@ -60,13 +60,20 @@ class Score(NamedTuple):
     """A fold's out-of-fold forecasts.
 
     `rows`: numbers of the panel's rows in its test sessions; `predicted`: what the family says of each, in the terms
-    of the label (for calibration and error analysis); `rank_ic`: of each test session, against forward returns.
+    of the label (for calibration and error analysis); `rank_ic`: of each test session, against forward returns;
+    `files`: the parameters that the forecasts were made with.
     """
 
     fold: Fold
     rows: np.ndarray
     predicted: np.ndarray
     rank_ic: pd.Series
+    files: dict[str, bytes]
+
+    @property
+    def mean(self) -> float:
+        """Mean rank IC of the test sessions, 0 where there is none."""
+        return float(np.nan_to_num(self.rank_ic.mean()))
 
 
 class Estimate(NamedTuple):
@@ -142,13 +149,14 @@ def scored_folds(trial: Trial, known: Panel, problem: Problem) -> Iterator[Score
     """
     for fold in folds(known, problem):
         refuse_overlap(fold.train, fold.test, reach(problem.horizon), pd.DatetimeIndex(known.labels.index))
-        rows, predicted = out_of_fold(trial, known, fold, problem.seed)
+        rows, predicted, files = out_of_fold(trial, known, fold, problem.seed)
         table = score_table(known, rows, predicted)
-        yield Score(fold, rows, predicted, metrics.rank_ic_series(table, known.labels.reindex(table.index)))
+        yield Score(fold, rows, predicted, metrics.rank_ic_series(table, known.labels.reindex(table.index)), files)
 
 
-def out_of_fold(trial: Trial, known: Panel, fold: Fold, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the rows in a fold's test sessions, and what a fit on its training sessions predicts for them."""
+def out_of_fold(trial: Trial, known: Panel, fold: Fold, seed: int) -> tuple[np.ndarray, np.ndarray, dict[str, bytes]]:
+    """Numbers of the rows in a fold's test sessions, what a fit on its training sessions predicts for them, and the
+    parameters of that fit."""
     stamps = known.keys["timestamp"]
     train, test = stamps.isin(fold.train).to_numpy(), stamps.isin(fold.test).to_numpy()
     if np.isnan(known.y[train]).all():
@@ -156,10 +164,11 @@ def out_of_fold(trial: Trial, known: Panel, fold: Fold, seed: int) -> tuple[np.n
             f"no label is known from {fold.train[0].date()} to {fold.train[-1].date()}, the sessions of a fold's "
             "training; bring more data or shorten the label's volatility_sessions"
         )
-    predictor = load(trial.family, fit(trial, known.sample(train), seed))
+    files = fit(trial, known.sample(train), seed)
+    predictor = load(trial.family, files)
     asked = with_history(test, known.previous, predictor.steps)
     sample = known.sample(asked)
-    return np.flatnonzero(test), predictor(sample.x, sample.previous)[test[asked]]
+    return np.flatnonzero(test), predictor(sample.x, sample.previous)[test[asked]], files
 
 
 def with_history(rows: np.ndarray, previous: np.ndarray, steps: int) -> np.ndarray:
@@ -184,7 +193,7 @@ def estimate(scored: Sequence[Score], known: Panel, problem: Problem) -> Estimat
     by_session = pd.concat(
         [
             pd.DataFrame({"group": fold.group, "path": fold.path, "rank_ic": rank_ic.reindex(fold.test).to_numpy()})
-            for fold, _, _, rank_ic in scored
+            for fold, _, _, rank_ic, _ in scored
         ]
     )
     by_group = by_session.groupby("group")["rank_ic"].mean().tolist()
@@ -207,7 +216,7 @@ def forecast_rows(scored: Sequence[Score], known: Panel) -> pd.DataFrame:
     stamps = pd.DatetimeIndex(known.keys["timestamp"])
     found = [
         pd.DataFrame({"row": rows, "path": fold.path[fold.test.get_indexer(stamps[rows])], "predicted": predicted})
-        for fold, rows, predicted, _ in scored
+        for fold, rows, predicted, *_ in scored
     ]
     return pd.concat(found).sort_values(["path", "row"], ignore_index=True)
 

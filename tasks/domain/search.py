@@ -1,7 +1,7 @@
 """The search within a family: which configuration to try next, and when to give one up. Optuna proposes and prunes.
 
-The state is the list of trials that have ended and nothing else: the same list gives the same proposal. So a search that
-was killed goes on as if it had not been, and the trial it was killed in is proposed again.
+The state is the list of trials that have ended and nothing else: the same list gives the same proposal. So a search
+that was killed goes on as if it had not been, and the trial it was killed in is proposed again.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -94,9 +94,7 @@ def study(family: Family, ended: Sequence[Ended], sampler: Any = None) -> Any:
 
 def distributions(family: Family) -> dict[str, Any]:
     """What is searched, in Optuna's terms; hyper-parameters with a fixed value are not."""
-    return {
-        name: distribution(given) for name, given in space(family).items() if isinstance(given, Range | tuple)
-    }
+    return {name: distribution(given) for name, given in space(family).items() if isinstance(given, Range | tuple)}
 
 
 def distribution(given: Any) -> Any:

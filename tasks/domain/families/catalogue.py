@@ -1,14 +1,14 @@
 """All families of models, from simple to complex, and how each is fitted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
 from tasks.domain.families import boosting, deep, linear, svm, trees
 from tasks.domain.families.sample import Sample
-from tasks.domain.families.trial import Trial, grid
-from tasks.domain.problem import Problem
+from tasks.domain.families.trial import Trial
+from tasks.domain.hyperparameters import Family
 
 Learner = Callable[[dict[str, Any], Sample, int, int], dict[str, bytes]]
 
@@ -44,10 +44,8 @@ FAMILIES = {
 }
 
 
-def trials(problem: Problem) -> list[Trial]:
-    """All configurations of all families, simplest family first."""
-    found = [trial for family in problem.families for trial in grid(family)]
-    return sorted(found, key=lambda trial: FAMILIES[trial.family].tier)
+def simplest_first(families: Sequence[Family]) -> list[Family]:
+    return sorted(families, key=lambda family: FAMILIES[family.family].tier)
 
 
 def fit(trial: Trial, sample: Sample, seed: int, num_threads: int = 1) -> dict[str, bytes]:

@@ -15,6 +15,12 @@ class Trial(NamedTuple):
     family: str
     parameters: dict[str, Any]
 
+    @property
+    def title(self) -> str:
+        """In short, for people: the family and its first hyper-parameter."""
+        name, value = next(pair for pair in self.parameters.items() if pair[0] != "form")
+        return f"{self.family}-{name}={value:g}"
+
     def key(self, *context: str) -> str:
         content = json.dumps([self.family, self.parameters, *context], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()

@@ -1,0 +1,150 @@
+"""The search of the train stage: every trial that ends is an MLflow run, and these runs are all the search remembers.
+
+So a search that was killed goes on where it stopped: trials of the same candidate that ended are read back, the one it
+was killed in left nothing and is proposed again.
+"""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from tasks import lake, ledger
+from tasks.domain import names
+from tasks.domain.evaluation import Estimate, Panel, Score, estimate, folds, scored_folds
+from tasks.domain.families.catalogue import simplest_first
+from tasks.domain.families.trial import Trial
+from tasks.domain.hyperparameters import Family
+from tasks.domain.problem import Problem
+from tasks.domain.search import Ended, budget, is_hopeless, propose
+from tasks.domain.selection import Choice, Scored, one_standard_error
+from tasks.progress import step
+from tasks.recording import Record
+from tasks.snapshots import Snapshot
+
+GROUP, PATH, SPLIT = "train.rank_ic_group_", "train.rank_ic_path_", "train.rank_ic_split_"
+SHARPE, SECONDS = "train.session_sharpe_ratio", "train.seconds"
+
+
+class Outcome(NamedTuple):
+    """A trial that has ended. `key` names it for ever; `seconds` is what its fits and forecasts took; `scores` are its
+    folds, kept for the best trial of each family and only by the process that ran it."""
+
+    key: str
+    ended: Ended
+    estimate: Estimate
+    seconds: float
+    scores: Sequence[Score] = ()
+
+    @property
+    def trial(self) -> Trial:
+        return self.ended.trial
+
+    @property
+    def figures(self) -> dict[str, float]:
+        numbered = (
+            (GROUP, self.estimate.group_rank_ic),
+            (PATH, self.estimate.path_rank_ic),
+            (SPLIT, self.ended.rank_ic),
+        )
+        parts = {f"{name}{at}": value for name, values in numbered for at, value in enumerate(values, start=1)}
+        return parts | self.summary
+
+    @property
+    def summary(self) -> dict[str, float]:
+        return {
+            "train.rank_ic": self.estimate.rank_ic,
+            "train.rank_ic_standard_error": self.estimate.standard_error,
+            SHARPE: self.estimate.session_sharpe_ratio,
+            SECONDS: self.seconds,
+        }
+
+
+class Search:
+    """A search for one candidate's configuration."""
+
+    def __init__(self, problem: Problem, snapshot: Snapshot, candidate: str, known: Panel, record: Record) -> None:
+        self.problem, self.candidate, self.known, self.record = problem, candidate, known, record
+        self.context = (problem.sha256, snapshot.digest(lake.DEVELOPMENT))
+        self.folds = sum(1 for _ in folds(known, problem))
+        self.outcomes = self.resumed()
+
+    def run(self) -> list[Outcome]:
+        families = simplest_first(self.problem.families)
+        total = sum(budget(family) for family in families)
+        for family in families:
+            while trial := propose(family, self.past(family), self.problem.seed):
+                step(f"trial {trial.title}", len(self.outcomes), total)
+                self.keep(self.tried(family, trial))
+        return self.outcomes
+
+    def past(self, family: Family) -> list[Ended]:
+        return [outcome.ended for outcome in self.outcomes if outcome.trial.family == family.family]
+
+    def tried(self, family: Family, trial: Trial) -> Outcome:
+        """Judge a trial split by split, and give it up where there is no hope."""
+        past, begun = self.past(family), time.perf_counter()
+        scores: list[Score] = []
+        for score in scored_folds(trial, self.known, self.problem):
+            scores.append(score)
+            if len(scores) < self.folds and is_hopeless(family, past, [each.mean for each in scores]):
+                break
+        found = estimate(scores, self.known, self.problem)
+        ended = Ended(trial, [score.mean for score in scores], len(scores) < self.folds)
+        return Outcome(trial.key(*self.context), ended, found, time.perf_counter() - begun, scores)
+
+    def keep(self, outcome: Outcome) -> None:
+        """Log the trial, and hold its folds' fits only as long as it is its family's best."""
+        tags = {names.TAG_KIND: "trial", names.TAG_CANDIDATE: self.candidate}
+        tags |= {names.TAG_PRUNED: "true"} if outcome.ended.pruned else {}
+        told = {"trial_key": outcome.key, "number": len(self.outcomes), "family": outcome.trial.family}
+        told |= {"parameters": json.dumps(outcome.trial.parameters)} | outcome.trial.parameters
+        title = f"trial-{outcome.trial.title}"
+        ledger.ended_run(self.problem.name, names.TRAIN, title, tags, told, outcome.figures, self.record.run.id)
+        self.outcomes.append(outcome)
+        own = [at for at, each in enumerate(self.outcomes) if each.trial.family == outcome.trial.family]
+        best = max(own, key=lambda at: (not self.outcomes[at].ended.pruned, self.outcomes[at].estimate.rank_ic))
+        for at in own:
+            if at != best:
+                self.outcomes[at] = self.outcomes[at]._replace(scores=())
+
+    def resumed(self) -> list[Outcome]:
+        """What an earlier process ended of this very search; its runs move below this training run."""
+        found = ledger.ended_runs(
+            self.problem.name, names.TRAIN, {names.TAG_KIND: "trial", names.TAG_CANDIDATE: self.candidate}
+        )
+        for run in found:
+            ledger.move_below(run.info.run_id, self.record.run.id)
+        ordered = sorted(found, key=lambda run: int(run.data.params["number"]))
+        return [restored(run.data.params, run.data.metrics, names.TAG_PRUNED in run.data.tags) for run in ordered]
+
+
+def restored(told: dict[str, str], figures: dict[str, float], pruned: bool) -> Outcome:
+    trial = Trial(told["family"], json.loads(told["parameters"]))
+    known = Estimate(numbered(figures, PATH), numbered(figures, GROUP), figures[SHARPE])
+    return Outcome(told["trial_key"], Ended(trial, numbered(figures, SPLIT), pruned), known, figures[SECONDS])
+
+
+def numbered(figures: dict[str, float], name: str) -> list[float]:
+    count = sum(each.startswith(name) for each in figures)
+    return [figures[f"{name}{at}"] for at in range(1, count + 1)]
+
+
+@task(cache_policy=NO_CACHE)
+def search(problem: Problem, snapshot: Snapshot, candidate: str, known: Panel, record: Record) -> list[Outcome]:
+    """Spend each family's budget; all trials of the candidate that ended, in their order."""
+    return Search(problem, snapshot, candidate, known, record).run()
+
+
+def choose(outcomes: Sequence[Outcome]) -> Choice:
+    """The simplest trial that no more complex one beats by more than its standard error."""
+    return one_standard_error(
+        [
+            Scored(number, each.trial.family, each.estimate.rank_ic, each.estimate.standard_error)
+            for number, each in enumerate(outcomes)
+            if not each.ended.pruned
+        ]
+    )
