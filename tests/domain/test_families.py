@@ -212,15 +212,9 @@ def test_scaling_by_hand() -> None:
     assert scale(np.array([[4.0, 7.0, np.inf], [-99.0, np.nan, 1.0]])).tolist() == [[2.0, 0.0, 5.0], [-5.0, 0.0, 1.0]]
 
 
-def test_weights_count_as_rows_would(shipped: Problem) -> None:
+def test_a_row_of_no_weight_is_no_row(shipped: Problem) -> None:
     sample = planted(1).fitted()
-    twice = np.r_[np.arange(len(sample.y)), np.arange(100)]
-    weight = np.bincount(twice).astype("float64")
-    repeated = Sample(sample.x[twice], sample.y[twice], None, np.full(len(twice), -1))
-    trial = trial_of(shipped, "tree", "regression")
     x, previous = planted(2).x, planted(2).previous
-    weighted = load("tree", fit(trial, sample._replace(weight=weight), 7))(x, previous)
-    assert skill(weighted, load("tree", fit(trial, repeated, 7))(x, previous)) > 0.9
     half = np.r_[np.ones(600), np.zeros(len(sample.y) - 600)]
     only = Sample(sample.x[:600], sample.y[:600], None, np.full(600, -1))
     boosted = Trial("lightgbm", trial_of(shipped, "lightgbm", "regression").parameters)
@@ -307,6 +301,7 @@ def test_importance_adds_up_and_finds_the_planted_feature(shipped: Problem) -> N
         assert max(shares, key=lambda name: shares[name]) == "a"
 
 
+@pytest.mark.slow
 def test_a_file_that_asks_for_a_strange_type_is_not_loaded() -> None:
     import skops.io
 
