@@ -24,15 +24,17 @@ from smaller ones (`kernels`), so that a value does not depend on where the bars
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
-from .bars import Bars
+from .bars import Bars, Block
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 OPTIONAL = ("vwap",)
 WINDOWS = (5, 10, 20, 30, 60)
 LONGEST_WINDOW = WINDOWS[-1]
+COLUMNS_PER_BLOCK = 1024
 SHAPES = ("KMID", "KLEN", "KMID2", "KUP", "KUP2", "KLOW", "KLOW2", "KSFT", "KSFT2")
 PRICES = ("OPEN0", "HIGH0", "LOW0", "VWAP0")
 ROLLING = (
@@ -43,23 +45,59 @@ NAMES = (*SHAPES, *PRICES, *(f"{name}{window}" for name in ROLLING for window in
 
 
 def alpha158(bars: Bars, place: np.ndarray, out: np.ndarray, threads: int) -> None:
-    """Write the features of row i of the bars into row `place[i]` of `out` (float32), none where that is -1."""
+    """Write the features of row i of the bars into row `place[i]` of `out` (float32), none where that is -1.
+
+    Every row asked for must have a bar of its instrument 60 or more sessions before.
+    """
     # Compiling takes seconds, so only those who ask for these features pay for it.
-    from .kernels import fill, scratch
+    from . import kernels
 
-    asked = bars.session[place >= 0]
-    if not asked.size:
-        return
     base = columns(bars)
-    sessions = int(asked.max() - asked.min()) + 1
-    count = len(bars.names)
-    bounds = np.linspace(0, count, max(1, min(4 * threads, count)) + 1).astype(int)
+    planned = blocks(bars, place)
+    width = max((block.width for block in planned), default=0)
+    shares = [planned[first::threads] for first in range(threads)]
 
-    def part(first: int, last: int) -> None:
-        fill(first, last, bars.begins, bars.session, base, place, out, *scratch(sessions))
+    def part(share: list[Block]) -> None:
+        room = kernels.scratch(width)
+        for block in share:
+            kernels.fill(block, base, out, *room)
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(part, bounds[:-1].tolist(), bounds[1:].tolist()))
+        list(pool.map(part, shares))
+
+
+def blocks(bars: Bars, place: np.ndarray) -> list[Block]:
+    """The bars asked for in parts that are small enough for a core's cache and large enough to fill its loops."""
+    asked = np.flatnonzero(place >= 0)
+    code, session = bars.code[asked], bars.session[asked]
+    # Segments: an instrument's sessions, cut where they are longer than a block.
+    start = np.flatnonzero(np.diff(code, prepend=-1))
+    first = np.repeat(session[start], np.diff(start, append=len(asked)))
+    piece = (session - first) // COLUMNS_PER_BLOCK
+    begins = np.flatnonzero(np.diff(code, prepend=-1) | np.diff(piece, prepend=-1))
+    ends = np.append(begins[1:], len(asked))
+    origin = session[begins] - LONGEST_WINDOW
+    length = session[ends - 1] - origin + 1
+    number = np.cumsum(length) // COLUMNS_PER_BLOCK
+    offset = np.cumsum(length) - length
+    offset -= offset[np.searchsorted(number, number)]
+    # The bars of each segment, from the longest window before its first bar on.
+    stride = np.int64(len(bars.sessions) + LONGEST_WINDOW)
+    lowest = np.searchsorted(bars.code * stride + bars.session, code[begins] * stride + origin)
+    counts = asked[ends - 1] + 1 - lowest
+    segment = np.repeat(np.arange(len(begins)), counts)
+    rows = np.arange(len(segment)) - np.repeat(np.cumsum(counts) - counts, counts) + lowest[segment]
+    column = bars.session[rows] - origin[segment] + offset[segment]
+    which = np.repeat(np.arange(len(begins)), ends - begins)
+    wanted = np.stack([asked, place[asked], session - origin[which] + offset[which]])
+    starts = np.flatnonzero(np.diff(number, prepend=-1))
+    of_rows = np.append((np.cumsum(counts) - counts)[starts], len(rows))
+    of_asked = np.append(begins[starts], len(asked))
+    widths = np.diff(np.append((np.cumsum(length) - length)[starts], length.sum()))
+    return [
+        Block(rows[r:r_end], column[r:r_end], np.ascontiguousarray(wanted[:, w:w_end]), int(width))
+        for (r, r_end), (w, w_end), width in zip(pairwise(of_rows), pairwise(of_asked), widths, strict=True)
+    ]
 
 
 def columns(bars: Bars) -> np.ndarray:

@@ -26,6 +26,20 @@ class Bars(NamedTuple):
     begins: np.ndarray
 
 
+class Block(NamedTuple):
+    """Bars that are computed together, each instrument's sessions side by side on one axis of columns.
+
+    An instrument's part begins 60 sessions before the first bar asked for, so windows that reach into another's
+    part belong to none that is asked for. `rows`, `column`: int64, the bars needed and the column of each; `asked`:
+    int64, 3 × bars asked for: their row, their row in the output, their column; `width`: the columns.
+    """
+
+    rows: np.ndarray
+    column: np.ndarray
+    asked: np.ndarray
+    width: int
+
+
 def arrange(bars: pd.DataFrame, columns: Sequence[str]) -> Bars:
     """Sort bars of any row order; `columns` are kept beside the keys.
 
