@@ -62,7 +62,7 @@ def main() -> None:
         print(json.dumps(figures), flush=True)
     codes, days = features.index.get_level_values(0), features.index.get_level_values(1)
     order = {str(name): at for at, name in enumerate(panel["names"])}
-    np.savez(
+    np.savez_compressed(
         target,
         names=np.array(names),
         session=np.searchsorted(panel["days"].astype("datetime64[D]"), days.to_numpy().astype("datetime64[D]")),

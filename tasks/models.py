@@ -15,9 +15,10 @@ from tasks import ledger
 from tasks.domain.errors import VerificationFailed
 from tasks.home import CHECKOUT, as_json, write_whole
 
-CODE = {name: CHECKOUT / "tasks" / "domain" / f"{name}.py" for name in ("features", "inference")}
+DOMAIN = CHECKOUT / "tasks" / "domain"
+CODE = {"features": DOMAIN / "features", "inference": DOMAIN / "inference.py"}
 SCORER = CHECKOUT / "tasks" / "scorer.py"
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "lightgbm")
+REQUIREMENTS = ("mlflow", "numpy", "pandas", "numba", "lightgbm")
 # These change from one saving of the same model to the next, or name the machine it was saved on.
 VOLATILE = ("utc_time_created", "model_uuid", "model_id", "run_id")
 

@@ -9,7 +9,7 @@ import pandas as pd
 from tasks.domain import metrics
 from tasks.domain.bars import wide
 from tasks.domain.families import Trial, fit
-from tasks.domain.features import SETS
+from tasks.domain.features.engine import compute
 from tasks.domain.inference import FAMILIES
 from tasks.domain.labels import forward_return, reach, session_rank
 from tasks.domain.problem import Problem
@@ -53,17 +53,14 @@ class Estimate(NamedTuple):
 
 def panel(bars: pd.DataFrame, problem: Problem) -> Panel:
     """Features and labels of bars; rows without their whole history are left out, as in scoring."""
-    rows = SETS[problem.features](bars).dropna().reset_index(drop=True)
-    keys = rows[["timestamp", "instrument"]]
-    columns = [name for name in rows.columns if name not in keys]
+    rows = compute([problem.features], bars)
+    keys = pd.DataFrame({"timestamp": rows.timestamp, "instrument": rows.instrument})
     close = wide(bars, "close")
     labels = forward_return(close, problem.horizon)
     ranked = session_rank(labels)
     sessions = close.index.get_indexer(pd.Index(keys["timestamp"]))
     names = close.columns.get_indexer(pd.Index(keys["instrument"]))
-    return Panel(
-        keys, rows[columns].to_numpy("float64"), ranked.to_numpy()[sessions, names], columns, labels, prices_of(bars)
-    )
+    return Panel(keys, rows.x, ranked.to_numpy()[sessions, names], rows.names, labels, prices_of(bars))
 
 
 def folds(known: Panel, problem: Problem) -> Iterator[Fold]:

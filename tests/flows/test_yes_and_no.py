@@ -91,7 +91,11 @@ def test_the_model_loads_without_this_project_and_unpickles_nothing(history: His
     files = {path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()}
     assert files == {
         *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "scorer.py"),
-        *(f"artifacts/{name}" for name in ("features.py", "inference.py", "parameters.txt", "spec.json")),
+        *(f"artifacts/{name}" for name in ("inference.py", "parameters.txt", "spec.json")),
+        *(
+            f"artifacts/features/{path.name}"
+            for path in (Path(__file__).parents[2] / "tasks" / "domain" / "features").glob("*.py")
+        ),
     }
     code = "import sys, mlflow; mlflow.pyfunc.load_model(sys.argv[1]); print('tasks' in sys.modules)"
     command = [sys.executable, "-P", "-W", "ignore", "-c", code, str(model)]

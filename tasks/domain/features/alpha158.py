@@ -25,6 +25,7 @@ from smaller ones (`kernels`), so that a value does not depend on where the bars
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import ModuleType
 
 import numpy as np
 
@@ -49,9 +50,7 @@ def alpha158(bars: Bars, place: np.ndarray, out: np.ndarray, threads: int) -> No
 
     Every row asked for must have a bar of its instrument 60 or more sessions before.
     """
-    # Compiling takes seconds, so only those who ask for these features pay for it.
-    from . import kernels
-
+    kernels = compiled()
     base = columns(bars)
     planned = blocks(bars, place)
     width = max((block.width for block in planned), default=0)
@@ -64,6 +63,13 @@ def alpha158(bars: Bars, place: np.ndarray, out: np.ndarray, threads: int) -> No
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(part, shares))
+
+
+def compiled() -> ModuleType:
+    """The compiled loops. Compiling takes seconds, so only those who ask for these features pay for it."""
+    from . import kernels
+
+    return kernels
 
 
 def blocks(bars: Bars, place: np.ndarray) -> list[Block]:
@@ -101,7 +107,7 @@ def blocks(bars: Bars, place: np.ndarray) -> list[Block]:
 
 
 def columns(bars: Bars) -> np.ndarray:
-    """float32, 8 × rows: open, high, low, close, vwap, volume, log volume and log ratio of volume to the session before.
+    """float32, 8 × rows: open, high, low, close, vwap, volume, its log, the log of its ratio to the session before.
 
     The logarithms are numpy's in float32, as they are in Qlib: another library's differ in the last bit.
     """

@@ -83,4 +83,5 @@ def has_history(bars: Bars, history: int) -> np.ndarray:
     stride = np.int64(len(bars.sessions) + history + LONGEST_HOLE)
     key = bars.code * stride + bars.session
     earlier = np.searchsorted(key, key - history, side="right") - 1
-    return (earlier >= bars.begins[bars.code]) & (key - key[earlier] <= history + LONGEST_HOLE)
+    known: np.ndarray = (earlier >= bars.begins[bars.code]) & (key - key[earlier] <= history + LONGEST_HOLE)
+    return known

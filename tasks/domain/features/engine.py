@@ -78,6 +78,12 @@ SETS = {
 }
 
 
+def prepare(features: Sequence[str]) -> None:
+    """Import and compile now what `compute` would import at its first call with these features."""
+    if "alpha158" in features:
+        alpha158.compiled()
+
+
 def compute(
     features: Sequence[str],
     bars: pd.DataFrame,
@@ -122,6 +128,11 @@ def compute(
         asked &= arranged.sessions[arranged.session] >= np.datetime64(since)
     asked &= np.logical_and.reduce([part.known for part in parts])
     return written(arranged, np.flatnonzero(asked), sets, parts)
+
+
+def history_of(features: Sequence[str], own: Mapping[str, Own] | None = None) -> int:
+    """How many sessions before its own a row of these features looks at; raises as `compute`."""
+    return max(chosen(name, dict(own or {})).history for name in features)
 
 
 def chosen(name: str, own: Mapping[str, Own]) -> FeatureSet:

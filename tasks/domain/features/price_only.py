@@ -31,9 +31,9 @@ def price_only(bars: Bars) -> np.ndarray:
     # contains it would be lost; it gets no row of its own.
     log_price = pd.DataFrame(np.log(close)).ffill(limit=LONGEST_HOLE)
     daily = log_price.diff()
-    raw = [log_price.diff(n) for n in RETURNS]
+    raw: list[pd.DataFrame] = [log_price.diff(n) for n in RETURNS]
     raw.append(log_price.shift(21) - log_price.shift(LONGEST_WINDOW))
-    raw += [np.sqrt(moments(daily, n)[1] / (n - 1)) for n in VOLATILITIES]
+    raw += [(moments(daily, n)[1] / (n - 1)) ** 0.5 for n in VOLATILITIES]
     raw += [log_price - moments(log_price, n)[0] for n in MEANS]
     year = log_price.rolling(LONGEST_WINDOW, min_periods=126)
     raw += [log_price - year.max(), log_price - year.min()]
