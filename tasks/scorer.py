@@ -5,6 +5,7 @@ runs exactly the bytes that were signed. It loads its two neighbours, packages, 
 names that no other model in this process has: an installed package of the same name could be other code.
 """
 
+import importlib
 import importlib.util
 import json
 import pkgutil

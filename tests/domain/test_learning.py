@@ -11,7 +11,6 @@ from tasks.domain import bars as bar_tables
 from tasks.domain.errors import UsageError
 from tasks.domain.evaluation import evaluate, folds, panel
 from tasks.domain.families.trial import Trial
-from tasks.domain.features.price_only import LONGEST_WINDOW, price_only
 from tasks.domain.labels import forward_return, reach, session_rank
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Scored, one_standard_error
@@ -41,20 +40,6 @@ def test_lockbox_is_the_newest_fifth_of_sessions(bars: pd.DataFrame) -> None:
     assert times.filter(times >= start).n_unique() == 84
     with pytest.raises(UsageError, match="2 sessions are too few for a lockbox of 20%"):
         bar_tables.lockbox_start(times.unique().sort()[:2], 0.2)
-
-
-def test_features_need_no_future_and_no_row_order(bars: pd.DataFrame) -> None:
-    full = price_only(bars)
-    for cut in (LONGEST_WINDOW + 5, 380):
-        day = np.sort(bars["timestamp"].unique())[cut]
-        past = price_only(bars[bars["timestamp"] <= day].iloc[::-1])
-        pd.testing.assert_frame_equal(past, full[full["timestamp"] <= day].reset_index(drop=True), check_exact=True)
-
-
-def test_features_are_centred_ranks(bars: pd.DataFrame) -> None:
-    last = price_only(bars).groupby("timestamp").tail(6).iloc[-6:]
-    for column in [name for name in last if name not in ("timestamp", "instrument")]:
-        assert sorted(last[column]) == pytest.approx([-0.5, -0.3, -0.1, 0.1, 0.3, 0.5])
 
 
 def test_label_is_the_return_that_can_be_earned() -> None:
@@ -108,10 +93,3 @@ def test_complexity_must_gain_more_than_one_standard_error(complex_ic: float, wi
     choice = one_standard_error(scored)
     assert scored[choice.number].family == winner
     assert choice.reason.startswith(f"{winner} chosen")
-
-
-def test_a_missing_session_costs_no_other_row(bars: pd.DataFrame) -> None:
-    whole = price_only(bars).dropna()
-    hole = (bars["instrument"] == "N01") & (bars["timestamp"] == bars["timestamp"].unique()[330])
-    holed = price_only(bars[~hole]).dropna()
-    assert len(holed) == len(whole) - 1
