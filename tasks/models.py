@@ -32,13 +32,14 @@ EXAMPLE, SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
 VOLATILE = ("utc_time_created", "model_uuid", "model_id", "run_id")
 
 
-def save(folder: Path, spec: dict[str, Any], files: dict[str, bytes]) -> None:
+def save(folder: Path, spec: dict[str, Any], files: dict[str, bytes], own: bytes | None = None) -> None:
     """Write a pyfunc model; equal spec, files, code and packages give equal bytes.
 
     Args:
         spec: `features`: names of the sets; `columns`: the features in the model's order; `inputs`: columns of bars
             that they are made of; `family`.
         files: the family's parameters, name → content.
+        own: the problem's file of features, if it has one.
     """
     import mlflow.pyfunc
 
@@ -48,6 +49,9 @@ def save(folder: Path, spec: dict[str, Any], files: dict[str, bytes]) -> None:
         write_whole(parts["spec"], as_json(spec))
         for name, content in files.items():
             write_whole(parts["parameters"] / name, content)
+        if own is not None:
+            parts["own"] = Path(scratch) / "own.py"
+            write_whole(parts["own"], own)
         for name, code in CODE.items():
             shutil.copytree(code, parts[name], ignore=shutil.ignore_patterns("__pycache__"))
         mlflow.pyfunc.save_model(

@@ -66,6 +66,10 @@ class Scorer(PythonModel):  # type: ignore[misc]
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         self.spec = spec
         self.engine = sys.modules[package(Path(context.artifacts["features"])) + ".engine"]
+        own = context.artifacts.get("own")
+        self.own = self.engine.own_features(Path(own).read_text()) if own else {}
+        # Now, not at the first score: compiling takes seconds.
+        self.engine.prepare(spec["features"])
         inference = sys.modules[package(Path(context.artifacts["inference"])) + ".catalogue"]
         self.predictor = inference.load(spec["family"], files)
 
@@ -97,7 +101,7 @@ class Scorer(PythonModel):  # type: ignore[misc]
             back *= 2
 
     def table(self, bars: pd.DataFrame, since: pd.Timestamp | None) -> pd.DataFrame:
-        rows = self.engine.compute(self.spec["features"], bars, since)
+        rows = self.engine.compute(self.spec["features"], bars, since, self.own)
         if list(rows.names) != self.spec["columns"]:
             raise ValueError(f"the features are {list(rows.names)}; the model was fitted on {self.spec['columns']}")
         scores = self.predictor(rows.x, rows.previous)

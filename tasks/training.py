@@ -11,10 +11,14 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks import aliases, evidence, lake, ledger, models, plots
 from tasks.domain import names
+from tasks.domain.bars import VALUES
+from tasks.domain.errors import UsageError
 from tasks.domain.evaluation import Panel, panel
 from tasks.domain.families.catalogue import fit
 from tasks.domain.families.importance import importance
 from tasks.domain.families.trial import Trial
+from tasks.domain.features import engine
+from tasks.domain.leaks import check_causal
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Choice
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
@@ -42,6 +46,7 @@ class Commission(NamedTuple):
 def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
     """Name the candidate by all it depends on; `force` starts a further attempt once the last one was decided."""
     content = [snapshot.sha256, problem.sha256, code_sha256(), lock_sha256()]
+    content += [] if problem.feature_file is None else [sha256(feature_file(problem))]
     stem = f"{snapshot.key}-{sha256(as_json(content))[:16]}"
     attempt = 1
     while evidence.is_signed(evidence.candidate_folder(problem.name, f"{stem}-{attempt + 1}"), names.TRAIN):
@@ -54,8 +59,42 @@ def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
 
 @task(cache_policy=NO_CACHE)
 def load(order: Commission) -> Panel:
-    """Features and labels of the development part; no path to the lockbox is known here."""
-    return panel(order.snapshot.read(lake.DEVELOPMENT), order.problem)
+    """Features and labels of the development part; no path to the lockbox is known here.
+
+    Raises:
+        UsageError: a feature looks into the future, or further back than it says, or cannot be computed.
+    """
+    bars, own = order.snapshot.read(lake.DEVELOPMENT), own_features(order.problem)
+    check_causal(order.problem.features, bars, own)
+    return panel(bars, order.problem, own)
+
+
+def feature_file(problem: Problem) -> bytes:
+    """The content of the problem's own file of features.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    path = Path(str(problem.feature_file))
+    try:
+        return path.read_bytes()
+    except OSError as fault:
+        raise UsageError(f"feature_file {path}: cannot be read ({fault.strerror})") from None
+
+
+def own_features(problem: Problem) -> dict[str, engine.Own]:
+    """The functions of the problem's own file of features, as its model will have them.
+
+    Raises:
+        UsageError: it is no Python file that can be run.
+    """
+    if problem.feature_file is None:
+        return {}
+    source = feature_file(problem).decode(errors="replace")
+    try:
+        return engine.own_features(source)
+    except Exception as fault:  # noqa: BLE001 - a user's code may fail in any way
+        raise UsageError(f"feature_file {problem.feature_file}: {type(fault).__name__}: {fault}") from None
 
 
 def inputs(known: Panel) -> pl.DataFrame:
@@ -69,15 +108,23 @@ def build(order: Commission, known: Panel, trial: Trial, record: Record, folder:
     """Fit the chosen trial on all development rows, save it below `folder`, log it; returns its address."""
     files = fit(trial, known.sample(np.ones(len(known.y), dtype=bool)), order.problem.seed)
     spec = {
-        "features": [order.problem.features],
+        "features": order.problem.features,
         "columns": known.columns,
-        "inputs": ["close"],
+        "inputs": bar_columns(order),
         "family": trial.family,
     }
-    models.save(folder, spec, files)
+    own = None if order.problem.feature_file is None else feature_file(order.problem)
+    models.save(folder, spec, files, own)
     if shares := importance(trial.family, files, known.columns):
         write_whole(record.folder / "importance.png", plots.importance(shares))
     return ledger.store_model(record.run, order.problem.name, folder)
+
+
+def bar_columns(order: Commission) -> list[str]:
+    """The columns of bars that the features are made of: a user's own may use any that the snapshot has."""
+    sets = [engine.SETS.get(name) for name in order.problem.features]
+    held = order.snapshot.load(lake.DEVELOPMENT).columns
+    return [name for name in held if name in VALUES and any(each is None or name in each.columns for each in sets)]
 
 
 def document(order: Commission, outcomes: Sequence[Outcome], choice: Choice, record: Record) -> None:

@@ -1,6 +1,6 @@
 """How good is a configuration on data it has not seen: purged splits of the development part."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from tasks.domain.errors import UsageError
 from tasks.domain.families.catalogue import fit
 from tasks.domain.families.sample import Sample
 from tasks.domain.families.trial import Trial
-from tasks.domain.features.engine import compute
+from tasks.domain.features.engine import Own, compute
 from tasks.domain.inference.catalogue import load
 from tasks.domain.labelling import target
 from tasks.domain.labels import forward_return, reach
@@ -104,9 +104,12 @@ class Estimate(NamedTuple):
         return float(np.std(self.group_rank_ic, ddof=1) / np.sqrt(len(self.group_rank_ic)))
 
 
-def panel(bars: pd.DataFrame, problem: Problem) -> Panel:
-    """Features and labels of bars; rows without their whole history are left out, as in scoring."""
-    rows = compute([problem.features], bars)
+def panel(bars: pd.DataFrame, problem: Problem, own: Mapping[str, Own] | None = None) -> Panel:
+    """Features and labels of bars; rows without their whole history are left out, as in scoring.
+
+    `own`: the functions of the problem's feature file.
+    """
+    rows = compute(problem.features, bars, own=own)
     keys = pd.DataFrame({"timestamp": rows.timestamp, "instrument": pd.array(rows.instrument, dtype="str")})
     close = wide(bars, "close")
     learned = target(problem.label, close, problem.horizon)

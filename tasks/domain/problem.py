@@ -6,7 +6,7 @@ import re
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from tasks.domain.hyperparameters import Family
 from tasks.domain.schema import PASSWORD, Fraction, Frozen, Limit, parse
@@ -178,6 +178,10 @@ class Strategy(Frozen):
         return self
 
 
+# Names of feature sets, and of functions in the problem's feature file; a single one may stand alone.
+FeatureNames = Annotated[
+    list[str], Field(min_length=1), BeforeValidator(lambda given: [given] if isinstance(given, str) else given)
+]
 Source = Annotated[PackageSource | FilesSource | SqlSource | PluginSource, Field(discriminator="kind")]
 BAR_COLUMNS = ("timestamp", "instrument", "open", "high", "low", "close", "volume")
 
@@ -197,7 +201,8 @@ class Problem(Frozen):
     horizon: Annotated[int, Field(ge=1, le=252)]
     label: Label = SessionRank()
     weights: Weights = "equal"
-    features: Literal["price_only"] = "price_only"
+    features: FeatureNames = Field(default_factory=lambda: ["price_only"])
+    feature_file: Annotated[str, Field(min_length=1)] | None = None
     lockbox_fraction: Annotated[float, Field(gt=0, lt=0.5)] = 0.2
     splits: Splits = WalkForward()
     families: Annotated[list[Family], Field(min_length=1)]

@@ -1,8 +1,5 @@
 """Out-of-fold figures of both kinds of splits, with a family that says what it's told to."""
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +9,6 @@ from tasks.domain.errors import UsageError
 from tasks.domain.evaluation import (
     Estimate,
     Panel,
-    Sample,
     estimate,
     evaluate,
     forecast_rows,
@@ -20,7 +16,9 @@ from tasks.domain.evaluation import (
     scored_folds,
     with_history,
 )
-from tasks.domain.families import Trial
+from tasks.domain.families.sample import Sample
+from tasks.domain.families.trial import Trial
+from tasks.domain.inference.predictor import Predictor
 from tasks.domain.labels import forward_return
 from tasks.domain.problem import Problem
 from tasks.domain.simulate.contract import Prices
@@ -49,12 +47,15 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The size of each fit's sample; what is fitted says its number (from 1) times the feature."""
     sizes: list[int] = []
 
-    def oracle(trial: Trial, sample: Sample, seed: int) -> tuple[Callable[..., np.ndarray], int]:
+    def fit(trial: Trial, sample: Sample, seed: int) -> dict[str, bytes]:
         sizes.append(len(sample.y))
-        number = len(sizes)
-        return lambda x, previous: number * x[:, 0], 1
+        return {"number": str(len(sizes)).encode()}
 
-    monkeypatch.setattr(evaluation, "fitted", oracle)
+    def load(family: str, files: dict[str, bytes]) -> Predictor:
+        return Predictor(lambda x, previous: int(files["number"]) * x[:, 0])
+
+    monkeypatch.setattr(evaluation, "fit", fit)
+    monkeypatch.setattr(evaluation, "load", load)
     return sizes
 
 
@@ -144,14 +145,11 @@ def test_a_sequence_gets_its_history_and_only_test_rows_are_judged(
 ) -> None:
     """A predictor that says the feature of two bars before: known for every test row, as its history is handed in."""
 
-    def two_before(trial: Trial, sample: Sample, seed: int) -> tuple[Any, int]:
-        def predict(x: np.ndarray, previous: np.ndarray) -> np.ndarray:
-            back = np.where(previous >= 0, previous[previous], -1)
-            return np.where(back >= 0, x[back, 0], np.nan)
+    def two_before(x: np.ndarray, previous: np.ndarray) -> np.ndarray:
+        back = np.where(previous >= 0, previous[previous], -1)
+        return np.where(back >= 0, x[back, 0], np.nan)
 
-        return predict, 3
-
-    monkeypatch.setattr(evaluation, "fitted", two_before)
+    monkeypatch.setattr(evaluation, "load", lambda family, files: Predictor(two_before, 3))
     score = next(scored_folds(TRIAL, known, with_splits(shipped, WalkForward(folds=3))))
     assert score.rows.tolist() == list(range(12 * NAMES, 24 * NAMES))
     assert (score.predicted == known.x[score.rows - 2 * NAMES, 0]).all()

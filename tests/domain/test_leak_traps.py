@@ -10,7 +10,8 @@ import pytest
 from tasks.domain import evaluation
 from tasks.domain.errors import UsageError
 from tasks.domain.evaluation import Panel, evaluate, panel, scored_folds
-from tasks.domain.families import TIERS, Trial
+from tasks.domain.families.catalogue import FAMILIES
+from tasks.domain.families.trial import Trial
 from tasks.domain.labels import forward_return
 from tasks.domain.problem import Problem
 from tasks.domain.simulate.contract import Prices
@@ -20,10 +21,43 @@ from tests.support.market import bars as market_bars
 from tests.support.market import canonical
 
 # One small configuration of each family.
+NETWORK = {"form": "regression", "hidden": 4, "layers": 1, "dropout": 0.0, "epochs": 1, "batch_size": 32}
+NETWORK |= {"learning_rate": 0.01, "weight_decay": 0.0}
 SMALL: dict[str, dict[str, Any]] = {
     "ridge": {"alpha": 1.0},
-    "lightgbm": {"num_leaves": 4, "num_rounds": 3, "learning_rate": 0.1, "min_data_in_leaf": 5},
+    "lasso": {"alpha": 0.0001},
+    "logistic": {"C": 1.0},
+    "tree": {"form": "regression", "max_depth": 3, "min_samples_leaf": 5},
+    "forest": {
+        "form": "regression",
+        "n_estimators": 3,
+        "max_depth": 3,
+        "min_samples_leaf": 5,
+        "max_features": "sqrt",
+        "max_samples": 0.9,
+    },
+    "svm": {
+        "form": "regression",
+        "C": 1.0,
+        "epsilon": 0.01,
+        "gamma_scale": 1.0,
+        "n_components": 10,
+        "max_samples": 1000,
+    },
+    "lightgbm": {
+        "form": "regression",
+        "num_leaves": 4,
+        "num_rounds": 3,
+        "learning_rate": 0.1,
+        "min_data_in_leaf": 5,
+        "lambda_l2": 0.0,
+        "feature_fraction": 1.0,
+        "monotone_constraints": [],
+    },
+    "mlp": NETWORK,
+    "sequence": NETWORK | {"steps": 2},
 }
+DEEP = ("mlp", "sequence")
 SPLITS = [WalkForward(folds=2), Combinatorial(groups=4, test_groups=2)]
 
 
@@ -61,13 +95,15 @@ def test_a_label_that_overlaps_the_split_is_refused(
         evaluate(Trial("ridge", SMALL["ridge"]), known, problem)
 
 
-@pytest.mark.parametrize("family", TIERS)
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("splits", SPLITS, ids=lambda splits: splits.kind)
 def test_a_fit_sees_its_training_sessions_only(
     family: str, splits: WalkForward | Combinatorial, known: Panel, problem: Problem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Poison every row outside the training sessions: a scaler, an imputer or an early stop that had looked at one
     of them would change the fitted bytes; and poison one training row, which does change them."""
+    if family in DEEP:
+        pytest.importorskip("torch")
     trial, split_problem = Trial(family, SMALL[family]), problem.model_copy(update={"splits": splits})
     parameters: list[object] = []
 

@@ -174,11 +174,13 @@ def before(bars: Bars, rows: np.ndarray, place: np.ndarray) -> np.ndarray:
     return found
 
 
-def own_features(namespace: Mapping[str, Any]) -> dict[str, Own]:
-    """The features that a user's module defines: its public functions with a parameter `history`."""
+def own_features(source: str) -> dict[str, Own]:
+    """The features that a user's file defines: its public functions with a parameter `history`."""
+    defined: dict[str, Any] = {}
+    exec(compile(source, "own features", "exec"), defined)
     return {
         name: value
-        for name, value in namespace.items()
+        for name, value in defined.items()
         if inspect.isfunction(value) and not name.startswith("_") and "history" in inspect.signature(value).parameters
     }
 
