@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tasks.domain import complexity
 from tasks.domain.problem import Family, LightGBM, Problem, Ridge
 
-# Complexity tiers: a higher one must earn its place (tasks/domain/selection.py).
-TIERS = {"ridge": 1, "lightgbm": 3}
+TIERS = {family: complexity.TIERS[family] for family in ("ridge", "lightgbm")}
 
 
 class Trial(NamedTuple):
