@@ -44,6 +44,8 @@ def candidate_of(order: training.Commission) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / names.MODEL
         with recorded(order.problem.name, names.TRAIN, snapshot.as_of, snapshot.key, tags) as record:
+            step("freezing the problem")
+            training.freeze_problem(order, record)
             step("computing features")
             known = training.load(order)
             step("checking the features")

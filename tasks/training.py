@@ -7,7 +7,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import aliases, evidence, lake, ledger, models, plots
+from tasks import aliases, configuration, evidence, freeze, lake, ledger, models, plots
 from tasks.domain import names
 from tasks.domain.evaluation import Estimate, Panel, evaluate, panel
 from tasks.domain.families import Trial, fit, importance, trials
@@ -46,6 +46,15 @@ def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
     if force and evidence.is_signed(last, names.DECIDE):
         attempt += 1
     return Commission(problem, snapshot, f"{stem}-{attempt}")
+
+
+@task(cache_policy=NO_CACHE)
+def freeze_problem(order: Commission, record: Record) -> None:
+    """Freeze the problem and its gates before the first trial; the signed entry becomes a file of the run."""
+    gates = configuration.load_policy(order.problem.policy)
+    frozen = freeze.freeze(order.problem, gates, len(ledger.recorded_trials(order.problem.name)))
+    write_whole(record.folder / names.PROBLEM_VERSION, frozen.entry)
+    record.run.tags({names.TAG_PROBLEM_VERSION: str(frozen.number)})
 
 
 @task(cache_policy=NO_CACHE)
