@@ -136,7 +136,8 @@ def close_orphans(problem: str) -> int:
 
 
 def recorded_trials(problem: str) -> dict[str, float]:
-    """Every distinct trial ever run for a problem, deleted runs included: its key → Sharpe ratio per session."""
+    """Every distinct trial ever run for a problem, deleted runs and all versions of the problem included: its key →
+    Sharpe ratio per session. One that was killed before it had a result has no key, and nobody has seen it."""
     experiment = client().get_experiment_by_name(names.experiment(problem, names.TRAIN))
     found: dict[str, float] = {}
     token: str | None = None
@@ -149,7 +150,8 @@ def recorded_trials(problem: str) -> dict[str, float]:
             page_token=token,
         )
         for trial in page:
-            found[trial.data.params["trial_key"]] = trial.data.metrics.get("train.session_sharpe_ratio", 0.0)
+            if key := trial.data.params.get("trial_key"):
+                found[key] = trial.data.metrics.get("train.session_sharpe_ratio", 0.0)
         token = page.token
         if not token:
             break

@@ -3,19 +3,23 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import aliases, configuration, evidence, freeze, lake, ledger, models, plots
 from tasks.domain import names
-from tasks.domain.evaluation import Estimate, Panel, evaluate, panel
+from tasks.domain.complexity import LINEAR
+from tasks.domain.errors import UsageError
+from tasks.domain.evaluation import Estimate, Panel, evaluate, fitted, panel
 from tasks.domain.families import Trial, fit, importance, trials
+from tasks.domain.monotone import broken, constrained
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Choice, Scored, one_standard_error
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
 from tasks.progress import step
-from tasks.recording import Record, attest
+from tasks.recording import Record, attest, signed_file
 from tasks.snapshots import Snapshot
 
 
@@ -72,15 +76,43 @@ def inputs(known: Panel) -> pl.DataFrame:
 @task(cache_policy=NO_CACHE)
 def search(order: Commission, known: Panel, record: Record) -> list[Estimate]:
     """Evaluate every trial; each is an MLflow run of its own below the training run."""
-    configurations = trials(order.problem)
+    tried = configurations(order, known)
     estimates = []
-    for number, trial in enumerate(configurations):
-        step(f"trial {trial.family} {short(trial)}", number, len(configurations))
+    for number, trial in enumerate(tried):
+        step(f"trial {trial.family} {short(trial)}", number, len(tried))
         with trial_run(order, trial, record) as run:
             estimate = evaluate(trial, known, order.problem)
             log_trial(run, order, trial, estimate)
         estimates.append(estimate)
     return estimates
+
+
+def configurations(order: Commission, known: Panel) -> list[Trial]:
+    """The problem's trials, with its monotone constraints in those that take them into account.
+
+    Raises:
+        UsageError: a constraint is on something that is no feature.
+    """
+    signs = order.problem.constraints.monotone
+    return [
+        trial._replace(parameters=constrained(trial.family, trial.parameters, signs, known.columns))
+        for trial in trials(order.problem)
+    ]
+
+
+def disobedient(order: Commission, known: Panel) -> dict[int, list[str]]:
+    """Linear trials, by number, whose fit on all development rows has a slope of the wrong sign, and on what."""
+    if not order.problem.constraints.monotone:
+        return {}
+    linear = {number: trial for number, trial in enumerate(configurations(order, known)) if trial.family in LINEAR}
+    found = {number: wrong_slopes(order, known, trial) for number, trial in linear.items()}
+    return {number: features for number, features in found.items() if features}
+
+
+def wrong_slopes(order: Commission, known: Panel, trial: Trial) -> list[str]:
+    predict, _ = fitted(trial, known.sample(np.ones(len(known.y), dtype=bool)), order.problem.seed)
+    signs = order.problem.constraints.monotone
+    return broken(lambda x: predict(x, np.full(len(x), -1)), known.x, signs, known.columns)
 
 
 def trial_run(order: Commission, trial: Trial, record: Record) -> Any:
@@ -108,20 +140,30 @@ def short(trial: Trial) -> str:
     return f"{first[0]}={first[1]:g}"
 
 
-def choose(order: Commission, estimates: list[Estimate]) -> Choice:
-    configurations = trials(order.problem)
-    return one_standard_error(
-        [
-            Scored(number, trial.family, estimate.rank_ic, estimate.standard_error)
-            for number, (trial, estimate) in enumerate(zip(configurations, estimates, strict=True))
-        ]
-    )
+def choose(order: Commission, known: Panel, estimates: list[Estimate]) -> Choice:
+    """The simplest good trial among those that keep the problem's monotone constraints.
+
+    Raises:
+        UsageError: none of them does.
+    """
+    wrong = disobedient(order, known)
+    scored = [
+        Scored(number, trial.family, estimate.rank_ic, estimate.standard_error)
+        for number, (trial, estimate) in enumerate(zip(configurations(order, known), estimates, strict=True))
+        if number not in wrong
+    ]
+    features = sorted(set().union(*wrong.values()))
+    if not scored:
+        raise UsageError(f"{order.problem.name}: no trial keeps constraints.monotone on {features}; add lightgbm")
+    choice = one_standard_error(scored)
+    said = f"; {len(wrong)} linear trials left out: constraints.monotone is not kept on {', '.join(features)}"
+    return choice._replace(reason=choice.reason + said) if wrong else choice
 
 
 @task(cache_policy=NO_CACHE)
 def build(order: Commission, known: Panel, choice: Choice, record: Record, folder: Path) -> str:
     """Fit the chosen trial on all development rows, save it below `folder`, log it; returns its address."""
-    trial = trials(order.problem)[choice.number]
+    trial = configurations(order, known)[choice.number]
     usable = known.y == known.y
     parameters = fit(trial, known.x[usable], known.y[usable], order.problem.seed)
     spec = {"features": order.problem.features, "columns": known.columns, "family": trial.family}
@@ -131,9 +173,9 @@ def build(order: Commission, known: Panel, choice: Choice, record: Record, folde
     return ledger.store_model(record.run, order.problem.name, folder)
 
 
-def document(order: Commission, estimates: list[Estimate], choice: Choice, record: Record) -> None:
+def document(order: Commission, known: Panel, estimates: list[Estimate], choice: Choice, record: Record) -> None:
     """The files that describe the training: the frozen problem, the trials, why this one."""
-    configurations = trials(order.problem)
+    tried = configurations(order, known)
     rows = [
         {
             "key": trial.key(order.problem.sha256, order.snapshot.digest(lake.DEVELOPMENT)),
@@ -141,14 +183,14 @@ def document(order: Commission, estimates: list[Estimate], choice: Choice, recor
             "parameters": trial.parameters,
         }
         | estimate_figures(estimate)
-        for trial, estimate in zip(configurations, estimates, strict=True)
+        for trial, estimate in zip(tried, estimates, strict=True)
     ]
     summary = {"trials": rows, "chosen": choice.number, "reason": choice.reason}
     write_whole(record.folder / names.PROBLEM_FILE, order.problem.canonical())
     write_whole(record.folder / names.TRIALS, as_json(summary))
     write_whole(record.folder / "trials.png", plots.trials(rows))
     record.run.figures(estimate_figures(estimates[choice.number]))
-    record.run.params({"family": configurations[choice.number].family} | configurations[choice.number].parameters)
+    record.run.params({"family": tried[choice.number].family} | tried[choice.number].parameters)
     record.run.tags({names.TAG_PROBLEM_SHA256: order.problem.sha256, "mlflow.note.content": choice.reason})
     table = order.snapshot.manifest["tables"][lake.DEVELOPMENT]
     record.run.input(lake.DEVELOPMENT, table["version"], table["sha256"], context="training")
@@ -167,6 +209,14 @@ def complete(order: Commission, record: Record, source: str, model: Path, suites
     )
 
 
+def trained_under(order: Commission) -> int:
+    """The version of the problem that the candidate's training link names."""
+    problem, entry = (
+        signed_file(order.folder, names.TRAIN, name) for name in (names.PROBLEM_FILE, names.PROBLEM_VERSION)
+    )
+    return freeze.versions_until(order.problem.name, entry, problem)[-1].number
+
+
 @task(cache_policy=NO_CACHE)
 def register(order: Commission) -> int:
     """The candidate's registered version, made if it is not there yet, and the challenger alias on it."""
@@ -178,6 +228,7 @@ def register(order: Commission) -> int:
             names.TAG_CANDIDATE: order.candidate,
             names.TAG_SNAPSHOT: order.snapshot.key,
             names.TAG_PROBLEM_SHA256: order.problem.sha256,
+            names.TAG_PROBLEM_VERSION: str(trained_under(order)),
             names.TAG_CODE_SHA256: code_sha256(),
             names.TAG_LOCK_SHA256: lock_sha256(),
         }
