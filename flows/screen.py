@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 Draw = Callable[[dict[str, Any]], None]
+OWN = "[dim]asked by the problem itself[/]"
 out, err = Console(), Console(stderr=True)
 
 
@@ -110,6 +111,9 @@ def verdict(result: dict[str, Any]) -> None:
         table.add_column(column, justify=side, no_wrap=True)
     colours = {"pass": "green", "fail": "red", "not applicable": "dim"}
     for found in result["findings"]:
+        if found["source"] == "problem" and OWN not in table.columns[0].cells:
+            table.add_section()
+            table.add_row(OWN)
         value = "missing" if found["value"] is None else f"{found['value']:.4g}"
         outcome = f"[{colours[found['outcome']]}]{found['outcome']}[/]"
         table.add_row(found["figure"], value, found["threshold"], outcome)
@@ -141,6 +145,8 @@ def verified(result: dict[str, Any]) -> None:
     out.print(f"[bold green]{result['reference']}: verified[/]; evidence is whole")
     out.print(f"  decision: {result['decision']}; approved: {'yes' if result['approved'] else 'no'}")
     out.print(f"  aliases, all authorised: {pointing}")
+    for said in result["warnings"]:
+        out.print(f"  [yellow]warning[/] {escape(said)}", soft_wrap=True)
     out.print("  signed with development keys kept beside the data (docs/architecture.md, Keys)", style="dim")
 
 

@@ -44,12 +44,14 @@ def candidate_of(order: training.Commission) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / names.MODEL
         with recorded(order.problem.name, names.TRAIN, snapshot.as_of, snapshot.key, tags) as record:
+            step("freezing the problem")
+            training.freeze_problem(order, record)
             step("computing features")
             known = training.load(order)
             step("checking the features")
             check(training.inputs(known), FEATURES, record.folder)
             outcomes = searching.search(order.problem, snapshot, order.candidate, known, record)
-            choice = searching.choose(outcomes)
+            choice = searching.choose(order.problem, known, outcomes)
             step("fitting the chosen configuration")
             source = training.build(order, known, outcomes[choice.number].trial, record, model)
             training.document(order, outcomes, choice, record)

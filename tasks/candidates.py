@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks import evidence, ledger, snapshots
-from tasks.domain import names
+from tasks import evidence, freeze, ledger, snapshots
+from tasks.domain import history, names
 from tasks.domain.errors import VerificationFailed
+from tasks.domain.gates import Policy, Verdict, decide, parse_policy
+from tasks.domain.history import Version
 from tasks.domain.problem import Problem, parse_problem
 from tasks.recording import signed_file
 from tasks.snapshots import Snapshot
@@ -35,6 +37,37 @@ class Candidate(NamedTuple):
         """The problem as it was frozen with the model."""
         content = self.file(names.TRAIN, names.PROBLEM_FILE)
         return parse_problem(json.loads(content), f"{self.reference}: {names.PROBLEM_FILE}")
+
+    def versions(self) -> list[Version]:
+        """The frozen versions of the problem up to the one that this candidate was trained under.
+
+        Raises:
+            VerificationFailed: the log of versions is not whole, or doesn't fit the frozen problem.
+        """
+        problem, entry = (self.file(names.TRAIN, name) for name in (names.PROBLEM_FILE, names.PROBLEM_VERSION))
+        return freeze.versions_until(self.model, entry, problem)
+
+    def verdict(self, policy: Policy) -> Verdict:
+        """What follows from the signed figures, the frozen problem and how it came about, under these gates."""
+        figures = self.figures(names.VALIDATE) | self.figures(names.BACKTEST)
+        told = history.told(self.versions(), self.judging(policy))
+        return decide(policy, figures, self.problem().criteria(), told)
+
+    def judging(self, policy: Policy) -> history.Layout:
+        """All that judges this candidate, where these are the gates."""
+        fields = json.loads(self.file(names.TRAIN, names.PROBLEM_FILE))
+        return history.judged(history.layout(fields) | history.gates(policy.model_dump(mode="json")))
+
+    def changed_criteria(self, policy: Policy | None = None) -> list[str]:
+        """Criteria changed after trials had been seen, in words; `policy` are the gates that decided, if any did."""
+        versions = self.versions()
+        return history.warnings(versions, versions[-1].judged if policy is None else self.judging(policy))
+
+    def gates(self) -> Policy | None:
+        """The gates that decided; None where nothing was decided yet."""
+        if not self.is_done(names.DECIDE):
+            return None
+        return parse_policy(json.loads(self.file(names.DECIDE, names.POLICY)), f"{self.reference}: {names.POLICY}")
 
     def figures(self, stage: str) -> dict[str, float]:
         """The signed figures of the validation or the backtest."""
@@ -90,4 +123,6 @@ def describe(found: Candidate) -> None:
         decision = found.decision()
         tags = {names.TAG_DECISION: "accepted" if decision["accepted"] else "refused"}
         lines += ["", decision["summary"]]
+    for said in found.changed_criteria(found.gates()):
+        lines += ["", f"**Warning.** Criteria of the problem were changed: {said}."]
     ledger.describe_version(found.model, found.version, "\n".join(lines), tags)

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import aliases, configuration, evidence, ledger
 from tasks.candidates import Candidate
 from tasks.domain import names
-from tasks.domain.gates import Policy, Verdict, decide
+from tasks.domain.gates import Policy, Verdict
 from tasks.home import as_json, sha256, write_whole
 from tasks.recording import Record, attest
 
@@ -17,7 +17,7 @@ from tasks.recording import Record, attest
 def judge(found: Candidate, record: Record) -> Verdict:
     """Apply the problem's gates to the signed figures; writes the gates used and the decision."""
     policy = configuration.load_policy(found.problem().policy)
-    verdict = decide(policy, found.figures(names.VALIDATE) | found.figures(names.BACKTEST))
+    verdict = found.verdict(policy)
     gates = as_json(policy.model_dump(mode="json"))
     write_whole(record.folder / names.POLICY, gates)
     write_whole(record.folder / names.DECISION, as_json(content(found, policy, sha256(gates), verdict)))
@@ -26,6 +26,8 @@ def judge(found: Candidate, record: Record) -> Verdict:
         {
             names.TAG_POLICY_SHA256: sha256(gates),
             names.TAG_DECISION: "accepted" if verdict.accepted else "refused",
+            names.TAG_PROBLEM_VERSION: str(found.versions()[-1].number),
+            names.TAG_CHANGED_CRITERIA: "; ".join(found.changed_criteria(policy)) or "none",
             ledger.NOTE: as_markdown(verdict),
         }
     )
@@ -34,29 +36,39 @@ def judge(found: Candidate, record: Record) -> Verdict:
 
 def content(found: Candidate, policy: Policy, policy_sha256: str, verdict: Verdict) -> dict[str, Any]:
     who = {"model": found.reference, "candidate": found.id, "policy": policy.name}
-    told = {"data_warnings": found.snapshot().manifest["warnings"]}
+    version = found.versions()[-1]
+    told = {
+        "data_warnings": found.snapshot().manifest["warnings"],
+        "problem_version": version.number,
+        "trials_before_version": version.trials,
+        "changed_criteria": found.changed_criteria(policy),
+    }
     return who | {"policy_sha256": policy_sha256} | verdict.model_dump(mode="json") | told
 
 
 def as_markdown(verdict: Verdict) -> str:
     """The verdict as a table for MLflow's and Prefect's pages. All of it is ours; none comes from data."""
-    lines = [verdict.summary, "", "| gate | figure | threshold | outcome | why |", "|---|---|---|---|---|"]
+    lines = [verdict.summary, "", "| gate | set by | figure | threshold | outcome | why |", "|---|---|---|---|---|---|"]
     for f in verdict.findings:
         value = "missing" if f.value is None else f"{f.value:.4g}"
-        lines.append(f"| {f.figure} | {value} | {f.threshold} | {f.outcome} | {f.reason} |")
+        reason = " ".join(f.reason.replace("|", "\\|").split())
+        lines.append(f"| {f.figure} | {f.source} | {value} | {f.threshold} | {f.outcome} | {reason} |")
     return "\n".join(lines)
 
 
 @task(cache_policy=NO_CACHE)
 def complete(found: Candidate, record: Record) -> None:
     """Sign the decision link over the very files that were judged."""
-    validated = evidence.read_statement(found.folder, names.VALIDATE).products
-    traded = evidence.read_statement(found.folder, names.BACKTEST).products
-    reports = {
-        f"{names.VALIDATE}/{names.VALIDATION}": validated[f"{names.VALIDATE}/{names.VALIDATION}"],
-        f"{names.BACKTEST}/{names.BACKTEST_REPORT}": traded[f"{names.BACKTEST}/{names.BACKTEST_REPORT}"],
-    }
-    attest(record, found.folder, found.signed_model() | reports, model=found.reference)
+    signed: dict[str, str] = {}
+    for stage in (names.TRAIN, names.VALIDATE, names.BACKTEST):
+        signed |= evidence.read_statement(found.folder, stage).products
+    read = (
+        f"{names.TRAIN}/{names.PROBLEM_FILE}",
+        f"{names.TRAIN}/{names.PROBLEM_VERSION}",
+        f"{names.VALIDATE}/{names.VALIDATION}",
+        f"{names.BACKTEST}/{names.BACKTEST_REPORT}",
+    )
+    attest(record, found.folder, found.signed_model() | {name: signed[name] for name in read}, model=found.reference)
 
 
 @task(cache_policy=NO_CACHE)

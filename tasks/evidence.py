@@ -153,6 +153,7 @@ def made(step: str, *files: str) -> list[list[str]]:
 WHOLE_MODEL = [["REQUIRE", "model/MLmodel"], match("model/*", names.TRAIN)]
 WHOLE_SNAPSHOT = required(names.DEVELOPMENT, names.COLLECT) + required(names.LOCKBOX, names.COLLECT)
 FROZEN_PROBLEM = required(f"train/{names.PROBLEM_FILE}", names.TRAIN)
+PROBLEM_VERSION = required(f"train/{names.PROBLEM_VERSION}", names.TRAIN)
 SUITES = ["ALLOW", "suites/*"]
 CODE = [["ALLOW", "code"], ["ALLOW", "requirements.lock"]]
 # What each step may and must take in, and what it may and must put out. A thing matched must be the very bytes
@@ -172,7 +173,9 @@ RULES: dict[str, tuple[list[list[str]], list[list[str]]]] = {
         [
             ["REQUIRE", "model/MLmodel"],
             ["ALLOW", "model/*"],
-            *made(names.TRAIN, f"train/{names.PROBLEM_FILE}", f"train/{names.TRIALS}"),
+            *made(
+                names.TRAIN, *(f"train/{file}" for file in (names.PROBLEM_FILE, names.PROBLEM_VERSION, names.TRIALS))
+            ),
         ],
     ),
     names.VALIDATE: (
@@ -194,6 +197,8 @@ RULES: dict[str, tuple[list[list[str]], list[list[str]]]] = {
     names.DECIDE: (
         [
             *WHOLE_MODEL,
+            *FROZEN_PROBLEM,
+            *PROBLEM_VERSION,
             *required(f"validate/{names.VALIDATION}", names.VALIDATE),
             *required(f"backtest/{names.BACKTEST_REPORT}", names.BACKTEST),
             *CODE,
@@ -410,13 +415,15 @@ def read_move(content: bytes) -> AliasMove | None:
 # --- other chained logs -------------------------------------------------------------------------------------
 
 
-def append_chained(folder: Path, payload: str, content: dict[str, Any], by: CryptoSigner) -> None:
+def append_chained(
+    folder: Path, payload: str, content: dict[str, Any], by: CryptoSigner, role: str = names.STEWARD
+) -> None:
     """Append a signed entry to a numbered, hash-chained log; `sequence` and `previous` are added to its content.
 
-    `by` must be the key that `chained` will ask for: an entry by another one breaks the log for good.
+    `by` must be the key of `role`, which `chained` will ask for: an entry by another one breaks the log for good.
     """
     entries = sorted(folder.glob("*.json"))
-    chained(folder, payload)
+    chained(folder, payload, role)
     link = {"sequence": len(entries) + 1, "previous": sha256(entries[-1].read_bytes()) if entries else ""}
     envelope = Dsse(as_json(link | content), payload, {})
     envelope.sign(by)

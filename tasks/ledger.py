@@ -180,7 +180,8 @@ def close_orphans(problem: str) -> int:
 
 
 def recorded_trials(problem: str) -> dict[str, float]:
-    """Every distinct trial ever run for a problem, deleted runs included: its key → Sharpe ratio per session."""
+    """Every distinct trial ever run for a problem, deleted runs and all versions of the problem included: its key →
+    Sharpe ratio per session."""
     found = searched(problem, names.TRAIN, f"tags.`{names.TAG_KIND}` = 'trial'", ViewType.ALL)
     return {
         trial.data.params["trial_key"]: trial.data.metrics.get("train.session_sharpe_ratio", 0.0)

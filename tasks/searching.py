@@ -9,15 +9,20 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import lake, ledger
 from tasks.domain import names
+from tasks.domain.complexity import LINEAR
+from tasks.domain.errors import UsageError
 from tasks.domain.evaluation import Estimate, Panel, Score, estimate, folds, scored_folds
-from tasks.domain.families.catalogue import simplest_first
+from tasks.domain.families.catalogue import fit, simplest_first
 from tasks.domain.families.trial import Trial
 from tasks.domain.hyperparameters import Family
+from tasks.domain.inference.catalogue import load
+from tasks.domain.monotone import broken, constrained
 from tasks.domain.problem import Problem
 from tasks.domain.search import Ended, budget, is_hopeless, propose
 from tasks.domain.selection import Choice, Scored, one_standard_error
@@ -88,7 +93,7 @@ class Search:
         """Judge a trial split by split, and give it up where there is no hope."""
         past, begun = self.past(family), time.perf_counter()
         scores: list[Score] = []
-        for score in scored_folds(trial, self.known, self.problem):
+        for score in scored_folds(obedient(self.problem, self.known, trial), self.known, self.problem):
             scores.append(score)
             if len(scores) < self.folds and is_hopeless(family, past, [each.mean for each in scores]):
                 break
@@ -139,12 +144,48 @@ def search(problem: Problem, snapshot: Snapshot, candidate: str, known: Panel, r
     return Search(problem, snapshot, candidate, known, record).run()
 
 
-def choose(outcomes: Sequence[Outcome]) -> Choice:
-    """The simplest trial that no more complex one beats by more than its standard error."""
-    return one_standard_error(
-        [
-            Scored(number, each.trial.family, each.estimate.rank_ic, each.estimate.standard_error)
-            for number, each in enumerate(outcomes)
-            if not each.ended.pruned
-        ]
-    )
+def choose(problem: Problem, known: Panel, outcomes: Sequence[Outcome]) -> Choice:
+    """The simplest trial that no more complex one beats by more than its standard error, among those that were not
+    given up and keep the problem's monotone constraints.
+
+    Raises:
+        UsageError: there is none.
+    """
+    wrong = disobedient(problem, known, outcomes)
+    scored = [
+        Scored(number, each.trial.family, each.estimate.rank_ic, each.estimate.standard_error)
+        for number, each in enumerate(outcomes)
+        if not each.ended.pruned and number not in wrong
+    ]
+    features = ", ".join(sorted(set().union(*wrong.values())))
+    if not scored:
+        raise UsageError(f"{problem.name}: no trial keeps constraints.monotone on {features}; add lightgbm")
+    choice = one_standard_error(scored)
+    said = f"; {len(wrong)} linear trials left out: constraints.monotone is not kept on {features}"
+    return choice._replace(reason=choice.reason + said) if wrong else choice
+
+
+def disobedient(problem: Problem, known: Panel, outcomes: Sequence[Outcome]) -> dict[int, list[str]]:
+    """Linear trials, by number, whose fit on all development rows has a slope of the wrong sign, and on what."""
+    if not problem.constraints.monotone:
+        return {}
+    linear = {number: each.trial for number, each in enumerate(outcomes) if each.trial.family in LINEAR}
+    found = {number: wrong_slopes(problem, known, trial) for number, trial in linear.items()}
+    return {number: features for number, features in found.items() if features}
+
+
+def wrong_slopes(problem: Problem, known: Panel, trial: Trial) -> list[str]:
+    whole = known.sample(np.ones(len(known.y), dtype=bool))
+    predictor = load(trial.family, fit(trial, whole, problem.seed))
+    signs = problem.constraints.monotone
+    return broken(lambda x: predictor(x, np.full(len(x), -1)), known.x, signs, known.columns)
+
+
+def obedient(problem: Problem, known: Panel, trial: Trial) -> Trial:
+    """A trial as it is fitted: with the problem's monotone constraints, where its family takes them into account.
+
+    Raises:
+        UsageError: a constraint is on something that is no feature.
+    """
+    signs = problem.constraints.monotone
+    return trial._replace(parameters=constrained(trial.family, trial.parameters, signs, known.columns))

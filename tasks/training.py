@@ -9,7 +9,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import aliases, evidence, lake, ledger, models, plots
+from tasks import aliases, configuration, evidence, freeze, lake, ledger, models, plots
 from tasks.domain import names
 from tasks.domain.bars import VALUES
 from tasks.domain.errors import UsageError
@@ -22,8 +22,8 @@ from tasks.domain.leaks import check_causal
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Choice
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
-from tasks.recording import Record, attest
-from tasks.searching import Outcome
+from tasks.recording import Record, attest, signed_file
+from tasks.searching import Outcome, obedient
 from tasks.snapshots import Snapshot
 
 
@@ -55,6 +55,15 @@ def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
     if force and evidence.is_signed(last, names.DECIDE):
         attempt += 1
     return Commission(problem, snapshot, f"{stem}-{attempt}")
+
+
+@task(cache_policy=NO_CACHE)
+def freeze_problem(order: Commission, record: Record) -> None:
+    """Freeze the problem and its gates before the first trial; the signed entry becomes a file of the run."""
+    gates = configuration.load_policy(order.problem.policy)
+    frozen = freeze.freeze(order.problem, gates, len(ledger.recorded_trials(order.problem.name)))
+    write_whole(record.folder / names.PROBLEM_VERSION, frozen.entry)
+    record.run.tags({names.TAG_PROBLEM_VERSION: str(frozen.number)})
 
 
 @task(cache_policy=NO_CACHE)
@@ -106,7 +115,8 @@ def inputs(known: Panel) -> pl.DataFrame:
 @task(cache_policy=NO_CACHE)
 def build(order: Commission, known: Panel, trial: Trial, record: Record, folder: Path) -> str:
     """Fit the chosen trial on all development rows, save it below `folder`, log it; returns its address."""
-    files = fit(trial, known.sample(np.ones(len(known.y), dtype=bool)), order.problem.seed)
+    whole = known.sample(np.ones(len(known.y), dtype=bool))
+    files = fit(obedient(order.problem, known, trial), whole, order.problem.seed)
     spec = {
         "features": order.problem.features,
         "columns": known.columns,
@@ -165,6 +175,14 @@ def complete(order: Commission, record: Record, source: str, model: Path, suites
     )
 
 
+def trained_under(order: Commission) -> int:
+    """The version of the problem that the candidate's training link names."""
+    problem, entry = (
+        signed_file(order.folder, names.TRAIN, name) for name in (names.PROBLEM_FILE, names.PROBLEM_VERSION)
+    )
+    return freeze.versions_until(order.problem.name, entry, problem)[-1].number
+
+
 @task(cache_policy=NO_CACHE)
 def register(order: Commission) -> int:
     """The candidate's registered version, made if it is not there yet, and the challenger alias on it."""
@@ -176,6 +194,7 @@ def register(order: Commission) -> int:
             names.TAG_CANDIDATE: order.candidate,
             names.TAG_SNAPSHOT: order.snapshot.key,
             names.TAG_PROBLEM_SHA256: order.problem.sha256,
+            names.TAG_PROBLEM_VERSION: str(trained_under(order)),
             names.TAG_CODE_SHA256: code_sha256(),
             names.TAG_LOCK_SHA256: lock_sha256(),
         }

@@ -1,8 +1,11 @@
 """Validate stage: a sceptic's questions to a black box, under the validator's key, in the validator's process."""
 
 import json
+import time
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -10,13 +13,16 @@ from prefect.cache_policies import NO_CACHE
 from tasks import aliases, evidence, ledger, models, plots
 from tasks.candidates import Candidate, candidate
 from tasks.cases import Case
-from tasks.domain import accuracy, names, probes
+from tasks.domain import accuracy, criteria, names, probes
 from tasks.domain.errors import VerificationFailed
 from tasks.domain.trading import prices_of, trade
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest, signed_file
 
 CUTS = 5
+REPETITIONS = 100
+SAME = 1e-9
+SESSIONS = 512  # about two years: what a desk keeps at hand to score a new session
 
 
 @task(cache_policy=NO_CACHE)
@@ -33,12 +39,55 @@ def probe(case: Case) -> dict[str, probes.Finding]:
 
 
 @task(cache_policy=NO_CACHE)
+def time_scoring(case: Case) -> accuracy.Figures:
+    """99th percentile (nearest rank) of the wall-clock time in ms that the lockbox's last session takes to be scored.
+
+    Asked REPETITIONS times, each with the newest SESSIONS sessions of bars, or twice, four times … as many where the
+    last session's scores need more; the first call, which may load or compile, is not counted.
+    """
+    bars = needed(case)
+    times = []
+    for _ in range(REPETITIONS):
+        begun = time.perf_counter()
+        case.score(bars)
+        times.append(1000 * (time.perf_counter() - begun))
+    return {criteria.LATENCY: float(np.quantile(times, 0.99, method="inverted_cdf"))}
+
+
+def needed(case: Case) -> pd.DataFrame:
+    """The newest bars that suffice to give the last session the scores that all bars give it."""
+    sessions = np.sort(case.bars["timestamp"].unique())
+    last = case.scores.loc[case.scores.index == sessions[-1]]
+    count = SESSIONS
+    while count < len(sessions):
+        part = case.bars[case.bars["timestamp"] >= sessions[-count]]
+        if probes.compare(last, case.score(part)).gap <= SAME:
+            return part
+        count *= 2
+    return case.bars
+
+
+def instruments(case: Case) -> list[str]:
+    """The instruments that got a score on the lockbox, by name."""
+    scored = case.scores[case.scores.index >= case.start].notna().any()
+    return sorted(str(name) for name in scored.index[scored])
+
+
+def outside(case: Case, scored: Sequence[str]) -> list[str]:
+    """Those that the problem doesn't allow, where it lists which it does."""
+    allowed = case.problem.constraints.instruments
+    return sorted(set(scored) - set(allowed)) if isinstance(allowed, list) else []
+
+
+@task(cache_policy=NO_CACHE)
 def measure(case: Case, trials: dict[str, float]) -> accuracy.Figures:
     """Accuracy on the lockbox, and its net Sharpe ratio deflated by every trial ever recorded."""
     problem = case.problem
     figures = accuracy.accuracy(case.lockbox, problem.horizon, problem.strategy.long_fraction, problem.seed)
     traded = trade(case.lockbox.scores, prices_of(case.bars), problem.strategy)
-    return figures | accuracy.deflated_sharpe(traded.returns, list(trials.values()))
+    scored = instruments(case)
+    counts = {criteria.INSTRUMENTS: float(len(scored)), criteria.OUTSIDE: float(len(outside(case, scored)))}
+    return figures | counts | accuracy.deflated_sharpe(traded.returns, list(trials.values()))
 
 
 def every_trial(case: Case) -> dict[str, float]:
@@ -91,6 +140,7 @@ def report(case: Case, found: dict[str, probes.Finding], figures: accuracy.Figur
         "lockbox_starts": str(case.start.date()),
         "bootstrap_block_sessions": accuracy.block_length(case.problem.horizon),
         "probes": {name: finding.words for name, finding in found.items()},
+        "instruments_outside_list": outside(case, instruments(case)),
         "figures": kept,
         "not_computable": sorted((gaps | figures).keys() - kept.keys()),
     }

@@ -1,26 +1,25 @@
 """Verify one registered version: signatures, files, figures, decision, aliases. Trusts only the public keys."""
 
-import json
 from typing import Any, NamedTuple
 
 from tasks import aliases, candidates, evidence, lake, ledger, models
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
-from tasks.domain.gates import decide, parse_policy
 from tasks.home import folder_digests, sha256
 
 FIGURES_OF = {names.VALIDATE: names.VALIDATION, names.BACKTEST: names.BACKTEST_REPORT}
 
 
 class Verification(NamedTuple):
-    """`faults`: every broken item in words; empty means verified."""
+    """`faults`: every broken item in words; empty means verified. `warnings`: what is whole, but should be known."""
 
     reference: str
     decision: str
     approved: bool
     aliases: dict[str, int]
     faults: list[str]
+    warnings: list[str]
 
 
 def verify(reference: str) -> Verification:
@@ -34,14 +33,15 @@ def verify(reference: str) -> Verification:
     try:
         found = source_candidate(name, number)
     except VerificationFailed as fault:
-        return Verification(reference, "unknown", False, {}, [str(fault)])
+        return Verification(reference, "unknown", False, {}, [str(fault)], [])
     faults = inspect(found)
     if name != problem:
         faults += copy_faults(found, name, number)
     faults += aliases.unauthorised(problem, (problem, names.live(problem)))
     decision = "unknown" if faults else ("accepted" if found.decision()["accepted"] else "refused")
     pointing = {f"{model}@{alias}": version for model, alias, version in pointing_at(found)}
-    return Verification(reference, decision, found.is_done(names.APPROVE), pointing, faults)
+    warnings = [] if faults else [f"criteria changed: {said}" for said in found.changed_criteria(found.gates())]
+    return Verification(reference, decision, found.is_done(names.APPROVE), pointing, faults, warnings)
 
 
 def source_candidate(name: str, number: int) -> Candidate:
@@ -66,7 +66,7 @@ def inspect(found: Candidate) -> list[str]:
     for stage in stages:
         if evidence.is_signed(found.folder, stage):
             faults += guarded(stage_faults, found, stage)
-    return faults or guarded(decision_faults, found)
+    return faults or guarded(version_faults, found) or guarded(decision_faults, found)
 
 
 def needs_approval(found: Candidate) -> bool:
@@ -95,6 +95,12 @@ def registry_faults(found: Candidate) -> list[str]:
     if registered.source != trained.model:
         faults.append(f"version {found.reference}: registered from {registered.source}, signed was {trained.model}")
     return faults
+
+
+def version_faults(found: Candidate) -> list[str]:
+    """The log of the problem's versions must be whole, and hold the one that the candidate was trained under."""
+    found.versions()
+    return []
 
 
 def copy_faults(found: Candidate, live: str, number: int) -> list[str]:
@@ -131,12 +137,15 @@ def figure_faults(found: Candidate, stage: str, run_id: str) -> list[str]:
 def decision_faults(found: Candidate) -> list[str]:
     """The decision must follow from the signed figures and the signed gates."""
     recorded = found.decision()
-    gates = found.file(names.DECIDE, names.POLICY)
-    policy = parse_policy(json.loads(gates), f"{found.reference}: {names.POLICY}")
-    verdict = decide(policy, found.figures(names.VALIDATE) | found.figures(names.BACKTEST))
-    same = all(recorded[key] == value for key, value in verdict.model_dump(mode="json").items())
+    policy = found.gates()
+    if policy is None:
+        return []  # named already by the chain
+    verdict = found.verdict(policy)
+    told = verdict.model_dump(mode="json") | {"changed_criteria": found.changed_criteria(policy)}
+    same = all(recorded[key] == value for key, value in told.items())
     faults = [] if same else [f"decision {found.reference}: does not follow from the figures and gates"]
-    if recorded["policy_sha256"] != sha256(gates) or recorded["model"] != found.reference:
+    gates = sha256(found.file(names.DECIDE, names.POLICY))
+    if recorded["policy_sha256"] != gates or recorded["model"] != found.reference:
         faults.append(f"decision {found.reference}: names other gates or another model")
     return faults
 

@@ -1,31 +1,25 @@
 """Gates: the pure decision. Figures in, verdict out; whatever is missing, unknown or empty fails."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from tasks.domain.criteria import Bound, Criterion
 from tasks.domain.errors import UsageError
 from tasks.domain.schema import Frozen, describe
 
 Outcome = Literal["pass", "fail", "not applicable"]
+Source = Literal["policy", "problem"]
+CHAMPION = "champion.present"
 
 
-class Gate(Frozen):
+class Gate(Bound):
     """One threshold on one figure. `when` names a figure that must be 1 for the gate to apply."""
 
-    figure: str
-    at_least: float | None = None
-    at_most: float | None = None
     severity: Literal["block", "warn"] = "block"
     when: str | None = None
-    why: str
-
-    @property
-    def threshold(self) -> str:
-        bounds = [("≥", self.at_least), ("≤", self.at_most)]
-        return " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
 
 
 class Policy(Frozen):
@@ -35,8 +29,9 @@ class Policy(Frozen):
 
 
 class Finding(Frozen):
-    """One gate applied: `value` is None where there is no figure."""
+    """One gate, or one criterion of the problem, applied: `value` is None where there is no figure."""
 
+    source: Source
     figure: str
     value: float | None
     threshold: str
@@ -70,29 +65,57 @@ def parse_policy(fields: Any, origin: str) -> Policy:
     return policy
 
 
-def decide(policy: Policy, figures: Mapping[str, float]) -> Verdict:
-    """Apply every gate to the evidence. Accepted only if every blocking gate that applies passes.
+def decide(
+    policy: Policy, figures: Mapping[str, float], criteria: Sequence[Criterion] = (), history: str = ""
+) -> Verdict:
+    """Apply every gate, and the problem's own criteria, to the evidence.
 
-    A gate is "not applicable" only if the figure named in its `when` is present and says 0; where that figure
-    is missing as well, the gate fails. A verdict in which nothing applied is a refusal.
+    Accepted only if every blocking gate that applies passes, and every criterion too: the criteria can refuse what the
+    gates accept, never the other way round. A gate is "not applicable" only if the figure named in its `when` is
+    present and says 0; where that figure is missing as well, the gate fails. A verdict in which no gate of the policy
+    applied is a refusal. `history` says how the problem came to be what it is, and ends the summary.
     """
-    findings = [apply(gate, figures) for gate in policy.gates]
-    blocking = [f for f in findings if f.severity == "block" and f.outcome != "not applicable"]
-    failed = [f.figure for f in blocking if f.outcome == "fail"]
-    accepted = bool(blocking) and not failed
+    gates = [apply(gate, figures, "policy") for gate in policy.gates]
+    own = [apply(as_gate(criterion), figures, "problem") for criterion in criteria]
+    accepted = bool(binding(gates)) and not failed(gates) and not failed(own)
+    said = [summary(policy.name, gates, own, accepted), history]
+    return Verdict(accepted=accepted, findings=[*gates, *own], summary="; ".join(filter(None, said)))
+
+
+def as_gate(criterion: Criterion) -> Gate:
+    """A criterion always blocks. Where it is about the champion there has to be one."""
+    when = CHAMPION if criterion.figure.startswith("champion.") else None
+    return Gate.model_validate(criterion.model_dump() | {"when": when})
+
+
+def binding(findings: Sequence[Finding]) -> list[Finding]:
+    return [f for f in findings if f.severity == "block" and f.outcome != "not applicable"]
+
+
+def failed(findings: Sequence[Finding]) -> list[str]:
+    return [f.figure for f in binding(findings) if f.outcome == "fail"]
+
+
+def summary(policy: str, gates: Sequence[Finding], own: Sequence[Finding], accepted: bool) -> str:
+    blocking, criteria = len(binding(gates)), len(binding(own))
     if accepted:
-        summary = f"accepted: all {len(blocking)} blocking gates of {policy.name} passed"
-    elif not blocking:
-        summary = f"refused: no blocking gate of {policy.name} applied"
-    else:
-        summary = f"refused: {len(failed)} of {len(blocking)} blocking gates failed: {', '.join(failed)}"
-    return Verdict(accepted=accepted, findings=findings, summary=summary)
+        besides = f" and all {criteria} criteria of the problem" if criteria else ""
+        return f"accepted: all {blocking} blocking gates of {policy}{besides} passed"
+    if not blocking:
+        return f"refused: no blocking gate of {policy} applied"
+    said = []
+    if names := failed(gates):
+        said.append(f"{len(names)} of {blocking} blocking gates failed: {', '.join(names)}")
+    if names := failed(own):
+        said.append(f"{len(names)} of {criteria} criteria of the problem failed: {', '.join(names)}")
+    return f"refused: {'; '.join(said)}"
 
 
-def apply(gate: Gate, figures: Mapping[str, float]) -> Finding:
+def apply(gate: Gate, figures: Mapping[str, float], source: Source) -> Finding:
     value = figures.get(gate.figure)
     outcome, reason = judge(gate, value, figures)
     return Finding(
+        source=source,
         figure=gate.figure,
         value=value if value is not None and math.isfinite(value) else None,
         threshold=gate.threshold,

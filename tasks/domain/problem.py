@@ -6,8 +6,17 @@ import re
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from tasks.domain.complexity import MONOTONE, Complexity, exceeds, word
+from tasks.domain.criteria import Constraints, Criterion, Stated, Text
 from tasks.domain.hyperparameters import Family
 from tasks.domain.schema import PASSWORD, Fraction, Frozen, Limit, parse
 from tasks.domain.targets import Label, SessionRank, Splits, WalkForward, Weights
@@ -190,9 +199,11 @@ class Problem(Frozen):
     name: str
     title: str
     objective: Literal["alpha"]
-    owner: str
+    owner: Text
+    reviewer: Text
     universe: str
-    success: str
+    success: Stated
+    constraints: Constraints = Constraints()
     source: Source
     columns: dict[str, list[str]]
     calendar: Annotated[str, Field(min_length=1)] | None = None
@@ -218,6 +229,13 @@ class Problem(Frozen):
             raise ValueError("use lower-case letters, digits and underscores, a letter first")
         return name
 
+    @field_validator("reviewer")
+    @classmethod
+    def somebody_else_reviews(cls, reviewer: str, info: ValidationInfo) -> str:
+        if reviewer.strip().casefold() == str(info.data.get("owner", "")).strip().casefold():
+            raise ValueError("is the owner too; expected somebody else")
+        return reviewer
+
     @field_validator("columns")
     @classmethod
     def columns_are_bar_columns(cls, columns: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -237,6 +255,17 @@ class Problem(Frozen):
                 )
         return self
 
+    @model_validator(mode="after")
+    def families_obey_the_constraints(self) -> Self:
+        for number, family in enumerate(self.families):
+            if fault := disobeys(family.family, self.constraints):
+                raise ValueError(f"families.{number}: {fault}")
+        return self
+
+    def criteria(self) -> list[Criterion]:
+        """What the verdict must find besides the policy's gates: success criteria, then constraints with a figure."""
+        return [*self.success.criteria, *self.constraints.criteria()]
+
     def canonical(self) -> bytes:
         """The problem as the bytes that are hashed, signed and frozen with a model."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True, indent=1).encode()
@@ -244,6 +273,16 @@ class Problem(Frozen):
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.canonical()).hexdigest()
+
+
+def disobeys(family: str, constraints: Constraints) -> str | None:
+    """Why a family may not be listed under the constraints, or None."""
+    allowed: Complexity | None = constraints.complexity
+    if allowed is not None and exceeds(family, allowed):
+        return f"{family} is of {word(family)} complexity; constraints.complexity allows {allowed} at most"
+    if constraints.monotone and family not in MONOTONE:
+        return f"{family} cannot be kept monotone; constraints.monotone allows {', '.join(MONOTONE)}"
+    return None
 
 
 def parse_problem(fields: Any, origin: str) -> Problem:

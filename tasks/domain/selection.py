@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tasks.domain.families.catalogue import FAMILIES
+from tasks.domain.complexity import TIERS
 
 
 class Scored(NamedTuple):
@@ -25,10 +25,9 @@ def one_standard_error(scored: list[Scored]) -> Choice:
     Source: Breiman et al. (1984), section 3.4.3, applied between families; inside a tier the best estimate wins
     and ties go to the trial declared first.
     """
-    tiers = sorted({FAMILIES[trial.family].tier for trial in scored})
+    tiers = sorted({TIERS[trial.family] for trial in scored})
     bests = [
-        max((t for t in scored if FAMILIES[t.family].tier == tier), key=lambda t: (t.rank_ic, -t.number))
-        for tier in tiers
+        max((t for t in scored if TIERS[t.family] == tier), key=lambda t: (t.rank_ic, -t.number)) for tier in tiers
     ]
     winner, reason = bests[0], f"{bests[0].family} is the simplest family tried"
     for challenger in bests[1:]:

@@ -13,14 +13,15 @@ from tasks.evidence import Statement
 PARTS = {names.DEVELOPMENT: "d" * 64, names.LOCKBOX: "1" * 64}
 MODEL = {"model/MLmodel": "a" * 64, "model/artifacts/parameters.txt": "b" * 64}
 PROBLEM, TRIALS = {"train/problem.json": "e" * 64}, {"train/trials.json": "f" * 64}
+VERSION = {"train/problem_version.json": "7" * 64}
 REPORTS = {"validate/validation.json": "2" * 64, "backtest/backtest.json": "3" * 64}
 DECISION = {"decide/decision.json": "4" * 64}
 CHAIN = {
     names.COLLECT: ({"delivery": "9" * 64}, PARTS | {"collect/manifest.json": "8" * 64}),
-    names.TRAIN: ({names.DEVELOPMENT: "d" * 64}, MODEL | PROBLEM | TRIALS),
+    names.TRAIN: ({names.DEVELOPMENT: "d" * 64}, MODEL | PROBLEM | VERSION | TRIALS),
     names.VALIDATE: (MODEL | PARTS | PROBLEM | TRIALS, {"validate/validation.json": "2" * 64}),
     names.BACKTEST: (MODEL | PARTS | PROBLEM, {"backtest/backtest.json": "3" * 64}),
-    names.DECIDE: (MODEL | REPORTS, DECISION | {"decide/policy.json": "5" * 64}),
+    names.DECIDE: (MODEL | PROBLEM | VERSION | REPORTS, DECISION | {"decide/policy.json": "5" * 64}),
     names.APPROVE: (MODEL | DECISION, {"approve/approval.json": "6" * 64}),
 }
 
@@ -82,6 +83,7 @@ def test_an_edited_link_is_named(folder: Path) -> None:
         (names.VALIDATE, {"model/MLmodel": "0" * 64}),  # another model under validation
         (names.BACKTEST, {names.LOCKBOX: "0" * 64}),  # another lockbox
         (names.DECIDE, {"validate/validation.json": "0" * 64}),  # another report was judged
+        (names.DECIDE, {"train/problem_version.json": "0" * 64}),  # by another version of the problem
         (names.APPROVE, {"decide/decision.json": "0" * 64}),  # another decision was approved
         (names.APPROVE, {"model/artifacts/parameters.txt": "0" * 64}),  # another model was approved
     ],

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from threadpoolctl import threadpool_limits
 
+from tasks.domain.complexity import TIERS
 from tasks.domain.families import boosting, deep, linear, svm, trees
 from tasks.domain.families.sample import Sample
 from tasks.domain.families.trial import Trial
@@ -12,40 +13,34 @@ from tasks.domain.hyperparameters import Family
 
 Learner = Callable[[dict[str, Any], Sample, int, int], dict[str, bytes]]
 
-TIER_WORDS = {1: "low", 2: "medium", 3: "high", 4: "very high"}
 REGRESSION, CLASSIFICATION = "regression", "classification"
 BOTH = (REGRESSION, CLASSIFICATION)
 
 
 class Kind(NamedTuple):
-    """`tier`: complexity from 1 to 4; a higher one must earn its place (tasks/domain/selection.py). `scaled`: whether
-    the learner works on standardised features, missing ones at their average; the others know missing values."""
+    """`scaled`: whether the learner works on standardised features, missing ones at their average; the others know
+    missing values."""
 
-    tier: int
     forms: tuple[str, ...]
     scaled: bool
     learn: Learner
 
-    @property
-    def complexity(self) -> str:
-        return TIER_WORDS[self.tier]
-
 
 FAMILIES = {
-    "ridge": Kind(1, (REGRESSION,), True, linear.ridge),
-    "lasso": Kind(1, (REGRESSION,), True, linear.lasso),
-    "logistic": Kind(1, (CLASSIFICATION,), True, linear.logistic),
-    "tree": Kind(2, BOTH, False, trees.tree),
-    "forest": Kind(2, BOTH, False, trees.forest),
-    "svm": Kind(3, BOTH, True, svm.svm),
-    "lightgbm": Kind(3, BOTH, False, boosting.lightgbm),
-    "mlp": Kind(4, BOTH, True, deep.mlp),
-    "sequence": Kind(4, BOTH, True, deep.sequence),
+    "ridge": Kind((REGRESSION,), True, linear.ridge),
+    "lasso": Kind((REGRESSION,), True, linear.lasso),
+    "logistic": Kind((CLASSIFICATION,), True, linear.logistic),
+    "tree": Kind(BOTH, False, trees.tree),
+    "forest": Kind(BOTH, False, trees.forest),
+    "svm": Kind(BOTH, True, svm.svm),
+    "lightgbm": Kind(BOTH, False, boosting.lightgbm),
+    "mlp": Kind(BOTH, True, deep.mlp),
+    "sequence": Kind(BOTH, True, deep.sequence),
 }
 
 
 def simplest_first(families: Sequence[Family]) -> list[Family]:
-    return sorted(families, key=lambda family: FAMILIES[family.family].tier)
+    return sorted(families, key=lambda family: TIERS[family.family])
 
 
 def fit(trial: Trial, sample: Sample, seed: int, num_threads: int = 1) -> dict[str, bytes]:

@@ -1,0 +1,60 @@
+"""A criterion changed after trials were seen: the chain goes on, and everything that speaks of the verdict says so."""
+
+from pathlib import Path
+from typing import Any
+
+from tasks import freeze, ledger
+from tests.support.command import Countersign
+from tests.support.market import market
+
+
+def success(rank_ic: float) -> dict[str, Any]:
+    criterion = {"figure": "lockbox.rank_ic", "at_least": rank_ic, "why": "less is not worth the turnover"}
+    return {"sentence": "a rank IC that pays for the turnover", "criteria": [criterion]}
+
+
+def test_a_criterion_changed_after_trials_is_told(home: Path, tmp_path: Path, prefect: str) -> None:
+    countersign = Countersign(home, prefect)
+    first = countersign.json("retrain", market(tmp_path, "changed", signal=0.0, success=success(0.02)))
+    assert first["verdict"]["summary"].endswith("problem version 1")
+    assert first["verdict"]["changed_criteria"] == []
+    own = {f["figure"]: f for f in first["verdict"]["findings"] if f["source"] == "problem"}
+    assert own["lockbox.rank_ic"]["threshold"] == "≥ 0.02"
+    assert own["probe.score_latency_ms"]["outcome"] == "pass"
+    assert own["probe.score_latency_ms"]["value"] > 0
+
+    second = countersign.json("retrain", market(tmp_path, "changed", signal=0.0, success=success(0.01)))
+    model = second["trained"]["model"]
+    words = (
+        "since version 1 (after 2 trials had been seen) success.lockbox.rank_ic was changed from at least 0.02 to "
+        "at least 0.01"
+    )
+    assert model == "changed/2"
+    assert second["verdict"]["summary"].endswith(f"problem version 2; {words}")
+    assert second["verdict"]["changed_criteria"] == [words]
+    assert (second["verdict"]["problem_version"], second["verdict"]["trials_before_version"]) == (2, 2)
+    assert countersign.json("validate", model)["figures"]["lockbox.trials"] == 4, "those of version 1 count too"
+
+    checked = countersign.json("verify", model)
+    assert (checked["faults"], checked["warnings"]) == ([], [f"criteria changed: {words}"])
+    assert countersign.json("verify", "changed/1")["warnings"] == []
+    version = ledger.get_version("changed", 2)
+    assert words in version.description
+    assert version.tags["countersign.problem_version"] == "2"
+    [decided] = ledger.client().search_runs(
+        [ledger.experiment_id("changed", "decide")], f"tags.`countersign.changed_criteria` = '{words}'"
+    )
+    assert words in decided.data.tags[ledger.NOTE]
+
+    newest = max(freeze.log_folder("changed").glob("*.json"))
+    before = newest.read_bytes()
+    newest.unlink()
+    assert countersign.json("verify", model, code=5)["faults"] == [
+        "log problem: does not hold the version that the candidate was trained under"
+    ]
+    assert countersign.json("verify", "changed/1")["faults"] == []
+    newest.write_bytes(before.replace(b"payload", b"Payload"))
+    said = countersign("train", market(tmp_path, "changed", signal=0.0, success=success(0.005)), code=5)
+    assert "log problem: entry 000002.json is altered" in said
+    newest.write_bytes(before)
+    assert countersign.json("verify", model)["faults"] == []
