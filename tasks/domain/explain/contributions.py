@@ -8,18 +8,19 @@ base + sum of contributions = score for each row, to rounding.
 - tree, forest, lightgbm: exact, features absent in the proportions of the training rows below each split (Lundberg et
   al. 2020, "From local explanations to global understanding", algorithm 2).
 - svm, mlp, sequence: sampled. A walk takes a background row to the explained one, feature after feature in a random
-  order, and each feature is credited with what its step changes (Štrumbelj and Kononenko 2014, algorithm 1). Each
-  background row is walked from twice, in an order and in its reverse (Mitchell et al. 2022, section 4.1). This
-  is done here rather than by a library because a step then costs one score and not one for each background row, and
-  because a recurrent model needs whole paths exchanged.
+  order, and each feature is credited with what its step changes (Štrumbelj and Kononenko 2014, algorithm 1); every
+  second walk goes in the reverse order of the one before (Mitchell et al. 2022, section 4.1). It is done here
+  rather than by a library because a step then costs one score and not one for each background row, and because a
+  recurrent model needs whole paths exchanged.
 - A feature of a sequence model stands for its whole recent path: all its values over the model's steps together.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tasks.domain.errors import UsageError
 from tasks.domain.families.catalogue import FAMILIES
@@ -32,7 +33,7 @@ from tasks.domain.inference.scaling import scaling_from
 
 LINEAR, TREES, BOOSTED = ("ridge", "lasso", "logistic"), ("tree", "forest"), ("lightgbm",)
 LOG_ODDS = ("logistic", "lightgbm", "mlp", "sequence")
-EXACT_ROWS, SAMPLED_ROWS, BACKGROUND_ROWS = 512, 64, 16
+EXACT_ROWS, SAMPLED_ROWS, BACKGROUND_ROWS = 512, 32, 32
 NEAREST = 1e-15  # to certainty: log odds of a probability that was rounded to 0 or 1
 
 Files = Mapping[str, bytes]
@@ -156,11 +157,20 @@ def sampled(
 
     rng = np.random.default_rng(seed)
     values = np.zeros((len(rows), x.shape[1]))
-    for moved, end in zip(values, ends, strict=True):
-        for start in starts:
-            order = rng.permutation(x.shape[1])
-            moved += walk(score, start, end, order) + walk(score, start, end, order[::-1])
-    return Contributions(values / (2 * len(starts)), float(score(starts).mean()))
+    # Each step's matrices are small, so threads would wait for one another most of the time.
+    with threadpool_limits(1, user_api="blas"):
+        for moved, end in zip(values, ends, strict=True):
+            for order, start in zip(orders(x.shape[1], len(starts), rng), starts, strict=True):
+                moved += walk(score, start, end, order)
+    return Contributions(values / len(starts), float(score(starts).mean()))
+
+
+def orders(features: int, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Random orders of features, every second the reverse of the one before."""
+    order = np.arange(features)
+    for turn in range(count):
+        order = order[::-1] if turn % 2 else rng.permutation(features)
+        yield order
 
 
 def walk(
