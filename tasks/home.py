@@ -47,6 +47,8 @@ def prepare() -> Path:
         "MLFLOW_TRACKING_URI": tracking_uri(folder),
         # Work is done by CPU-bound LightGBM and numpy; two threads are the smallest machine aimed at.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),
+        # Without it PyTorch refuses to repeat itself to the byte on a GPU.
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         # Threads that spin while they wait make LightGBM 50 times slower where another process wants the core.
         "OMP_WAIT_POLICY": "PASSIVE",
         "MPLBACKEND": "Agg",

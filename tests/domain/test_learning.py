@@ -1,6 +1,5 @@
 """Bars, features, labels, splits, families, selection: small oracles, and no look into the future."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
@@ -11,9 +10,8 @@ import pytest
 from tasks.domain import bars as bar_tables
 from tasks.domain.errors import UsageError
 from tasks.domain.evaluation import evaluate, folds, panel
-from tasks.domain.families import Trial, fit, importance, trials
-from tasks.domain.features import LONGEST_WINDOW, price_only
-from tasks.domain.inference import FAMILIES
+from tasks.domain.families.trial import Trial
+from tasks.domain.features.price_only import LONGEST_WINDOW, price_only
 from tasks.domain.labels import forward_return, reach, session_rank
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Scored, one_standard_error
@@ -93,26 +91,6 @@ def test_too_few_sessions_are_refused_in_words() -> None:
         list(walk_forward(pd.date_range("2020-01-01", periods=8), folds=5, purge=6))
 
 
-def test_fits_are_repeatable_and_text(shipped: Problem) -> None:
-    rng = np.random.default_rng(3)
-    x = rng.normal(size=(2000, 4))
-    y = x[:, 0] - 0.5 * x[:, 1] + rng.normal(size=2000)
-    for trial in (Trial("ridge", {"alpha": 1.0}), next(t for t in trials(shipped) if t.family == "lightgbm")):
-        text = fit(trial, x, y, seed=7)
-        assert text == fit(trial, x, y, seed=7)
-        scores = FAMILIES[trial.family](text)(x)
-        assert np.corrcoef(scores, y)[0, 1] > 0.5
-        shares = importance(trial.family, text, list("abcd"))
-        assert sum(shares.values()) == pytest.approx(1)
-        assert max(shares, key=lambda name: shares[name]) == "a"
-
-
-def test_a_score_does_not_depend_on_the_rows_beside_it() -> None:
-    x = np.random.default_rng(0).normal(size=(501, 13))
-    score = FAMILIES["ridge"](json.dumps({"coefficients": list(range(13)), "intercept": 0.1}))
-    assert (score(x)[:7] == score(x[:7])).all()
-
-
 def test_evaluation_judges_only_unseen_sessions(bars: pd.DataFrame, shipped: Problem) -> None:
     known = panel(bars, shipped.model_copy(update={"horizon": 1}))
     seen = [fold.test for fold in folds(known, shipped)]
@@ -130,12 +108,6 @@ def test_complexity_must_gain_more_than_one_standard_error(complex_ic: float, wi
     choice = one_standard_error(scored)
     assert scored[choice.number].family == winner
     assert choice.reason.startswith(f"{winner} chosen")
-
-
-def test_a_trial_has_one_key_for_ever() -> None:
-    trial = Trial("ridge", {"alpha": 1.0})
-    assert trial.key("p", "d") == Trial("ridge", {"alpha": 1.0}).key("p", "d")
-    assert trial.key("p", "d") != trial.key("p", "e")
 
 
 def test_a_missing_session_costs_no_other_row(bars: pd.DataFrame) -> None:

@@ -24,7 +24,9 @@ def evidence_of_first(home: Path, pattern: str) -> Path:
 
 
 def model_byte(home: Path) -> Callable[[], None]:
-    return edited(one(home / "artifacts", "parameters.txt"), lambda content: content[:-3] + b"0" + content[-2:])
+    return edited(
+        one(home / "artifacts", "parameters/parameters.json"), lambda content: content[:-3] + b"0" + content[-2:]
+    )
 
 
 def report_metric(home: Path) -> Callable[[], None]:
@@ -145,7 +147,7 @@ def restore_database(path: Path, content: bytes) -> None:
 
 
 CHANGES: list[tuple[Callable[[Path], Callable[[], None]], str]] = [
-    (model_byte, "file model/artifacts/parameters.txt: altered"),
+    (model_byte, "file model/artifacts/parameters/parameters.json: altered"),
     (report_metric, "file validate/validation.json: altered"),
     (mlflow_metric, "metric lockbox.rank_ic: MLflow shows"),
     (resigned_by_trainer, "link validate: signed by the trainer's key; only the validator's is allowed"),

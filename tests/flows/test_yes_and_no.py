@@ -54,12 +54,12 @@ def test_forced_retrain_gives_the_same_bytes_and_is_measured_against_the_champio
 
 
 def test_a_changed_byte_cannot_be_approved(history: History) -> None:
-    parameters = newest(history.countersign.home / "artifacts", "parameters.txt")
+    parameters = newest(history.countersign.home / "artifacts", "parameters/parameters.json")
     before = parameters.read_bytes()
     parameters.write_bytes(before[:-3] + b"0" + before[-2:])
     try:
         said = approve(history.countersign, "planted/2", "approver", code=5)
-        assert "model/artifacts/parameters.txt: altered" in said
+        assert "model/artifacts/parameters/parameters.json: altered" in said
     finally:
         parameters.write_bytes(before)
 
@@ -89,9 +89,12 @@ def test_without_signal_the_chain_refuses_and_the_refusal_verifies(
 def test_the_model_loads_without_this_project_and_unpickles_nothing(history: History) -> None:
     model = newest(history.countersign.home / "artifacts", "MLmodel").parent
     files = {path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()}
-    assert files == {
+    code = {name for name in files if name.startswith(("artifacts/features/", "artifacts/inference/"))}
+    assert {Path(name).suffix for name in code} == {".py"}
+    assert files - code == {
         *("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "scorer.py"),
-        *(f"artifacts/{name}" for name in ("features.py", "inference.py", "parameters.txt", "spec.json")),
+        *("input_example.json", "serving_input_example.json"),
+        *("artifacts/parameters/parameters.json", "artifacts/spec.json"),
     }
     code = "import sys, mlflow; mlflow.pyfunc.load_model(sys.argv[1]); print('tasks' in sys.modules)"
     command = [sys.executable, "-P", "-W", "ignore", "-c", code, str(model)]
