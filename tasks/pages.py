@@ -56,5 +56,7 @@ h1{font-size:1.6rem}h2{font-size:1.2rem;margin:2rem 0 .4rem}h3{font-size:1rem;ma
 table{border-collapse:collapse;font-size:13px}.wide{overflow-x:auto}
 td,th{border-bottom:1px solid #e2e8f0;padding:.25rem .7rem;text-align:left;vertical-align:top}
 th{background:#f7fafc;white-space:nowrap}.number{text-align:right;font-variant-numeric:tabular-nums}
+.code{font-family:ui-monospace,monospace;word-break:break-all}
+.columns{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}
 .good{color:#276749}.bad{color:#c53030;font-weight:600}img{max-width:100%;display:block;margin:1.6rem 0}
 """

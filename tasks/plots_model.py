@@ -82,7 +82,7 @@ def swarm(values: np.ndarray, width: float = 0.38, bins: int = 60) -> np.ndarray
     return np.asarray(width * step / max(np.abs(step).max(), 8))
 
 
-def dependence(words: Sequence[str], curves: Sequence[Dependence], unit: str) -> bytes:
+def dependence(words: Sequence[str], curves: Sequence[Dependence]) -> bytes:
     """Partial dependence of the strongest features, on one scale, so that heights can be compared."""
     lines = math.ceil(len(curves) / COLUMNS)
     figure = Figure(figsize=(8.5, 2.3 * lines + 0.4), layout="constrained")
@@ -98,7 +98,7 @@ def dependence(words: Sequence[str], curves: Sequence[Dependence], unit: str) ->
     for axes in panels[len(curves) :]:
         axes.set_axis_off()
     for axes in panels[: len(curves) : COLUMNS]:
-        axes.set_ylabel(f"score ({unit})", fontsize=8)
+        axes.set_ylabel("mean score", fontsize=8)
     return png(figure)
 
 
@@ -173,7 +173,7 @@ def states(table: pd.DataFrame) -> bytes:
     axes.errorbar(x, table["rank_ic"], table["standard_error"], fmt="none", ecolor=INK, elinewidth=1, capsize=2)
     axes.axhline(0, color=GREY, lw=1)
     labels = [state if kind == "year" else f"{state} {kind}" for kind, state in table[["kind", "state"]].to_numpy()]
-    axes.set_xticks(x, labels, fontsize=8, rotation=90)
+    axes.set_xticks(x, [literal(label) for label in labels], fontsize=8, rotation=90)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.2f}" if value else "0"))
     axes.set_xlabel("lines: ± one standard error")
     return png(figure)
