@@ -15,7 +15,7 @@ import pandas as pd
 from tasks import plots_model
 from tasks.domain.explain.diagnosis import Reliability
 from tasks.domain.explain.explanation import Explanation
-from tasks.domain.explain.reasons import Standing
+from tasks.domain.explain.reasons import Reason, Standing, ordinal
 from tasks.domain.feature_words import describe
 from tasks.domain.problem import Problem
 from tasks.home import write_whole
@@ -23,6 +23,17 @@ from tasks.pages import assembled, picture, table
 from tasks.plots_model import Tried
 
 PAGE = "model_card.html"
+FAMILY_WORDS = {
+    "ridge": "a weighted sum of its features (ridge regression)",
+    "lasso": "a weighted sum of few of its features (lasso)",
+    "logistic": "a weighted sum of its features, as a probability (logistic regression)",
+    "tree": "one decision tree",
+    "forest": "the average of many decision trees (random forest)",
+    "svm": "likeness to rows seen before (support vector machine)",
+    "lightgbm": "the sum of many small decision trees (LightGBM)",
+    "mlp": "a neural network",
+    "sequence": "a recurrent neural network over a name's latest rows",
+}
 SURE = 2  # standard errors from zero at which a figure is called different from zero
 
 
@@ -55,7 +66,8 @@ class Data(NamedTuple):
 
 
 class Skill(NamedTuple):
-    """Out-of-fold figures of the chosen trial; `sharpe_ratio` is annual and net of costs."""
+    """Out-of-fold figures of the chosen trial; the error is that of all sessions (`diagnosis.mean_rank_ic`);
+    `sharpe_ratio` is annual and net of costs."""
 
     rank_ic: float
     standard_error: float
@@ -148,7 +160,7 @@ def shares(told: Explanation) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def unit(told: Explanation) -> str:
-    return "log odds" if told.log_odds else "in units of the score"
+    return "log odds" if told.log_odds else "score"
 
 
 def page(card: Card, drawn: Mapping[str, bytes]) -> str:
@@ -192,11 +204,12 @@ def missing(what: str) -> str:
 
 
 def in_short(card: Card) -> str:
-    """The page in four lines."""
+    """The page in three lines."""
     chosen = next((trial for trial in card.trials if trial.chosen), None)
-    lines = [card.purpose.tasks.split(". ")[0].removesuffix(".") + "."]
+    lines = []
     if chosen is not None:
-        lines.append(f"It is a {chosen.family} model, of {chosen.complexity} complexity.")
+        words = FAMILY_WORDS.get(chosen.family, chosen.family)
+        lines.append(f"The model is {words}; of {chosen.complexity} complexity.")
     lines.append(verdict(card.skill) if card.skill else "How good it is has not been measured.")
     if card.by_state is not None and len(card.by_state):
         worst = card.by_state.loc[card.by_state["rank_ic"].idxmin()]
@@ -244,7 +257,7 @@ def data(found: Data | None) -> str:
         return missing("the data; training handed in nothing about it")
     kept_back = f"the newest {found.lockbox_fraction:.0%} of sessions (lockbox): never seen here"
     return table(
-        ["what", ""],
+        [],
         [
             [("instruments", ""), (f"{found.instruments:,}", "")],
             [("sessions", ""), (f"{found.sessions:,}, from {found.first} to {found.last}", "")],
@@ -299,7 +312,8 @@ def families(card: Card) -> str:
         for best in sorted(bests.values(), key=lambda trial: trial.tier)
     )
     head = ["family", "complexity", "trials", "best parameters", "rank IC ± standard error", "fit, seconds"]
-    return reason + table(head, lines)
+    note = text("± over folds, by which trials were compared.", "quiet")
+    return reason + table(head, lines) + note
 
 
 def fails(states: pd.DataFrame | None) -> str:
@@ -362,7 +376,7 @@ def moves(told: Explanation | None, shown: Mapping[str, str]) -> str:
     how = "exact" if told.exact else "sampled"
     words = (
         f"Contributions of the features to each score (Shapley values, {how}) on {len(told.values)} rows spread over "
-        f"all sessions, {unit(told)}; together with a base of {told.explained.base:+.4f} they make up the score."
+        f"all sessions; together with a base of {told.explained.base:.2g} they make up the {unit(told)}."
     )
     return (
         text(words)
@@ -389,19 +403,25 @@ def steadiness(told: Explanation) -> str:
 def today(told: Explanation | None) -> str:
     if told is None or not told.standings:
         return missing("why; no session's scores were handed in")
-    middle = (told.standings[0].of + 1) / 2
     ends = (
-        ("Highest scores", [one for one in told.standings if one.place <= middle]),
-        ("Lowest scores", [one for one in told.standings if one.place > middle][::-1]),
+        ("Highest scores", [one for one in told.standings if one.is_high]),
+        ("Lowest scores", [one for one in told.standings if not one.is_high][::-1]),
     )
     session = str(told.session)[:10]
-    note = f"Session of {session}, the last of the development part. In brackets: what the feature adds to the score."
+    note = f"Session of {session}, the last of the development part. Beside each: what it adds to the {unit(told)}."
     columns = (f"<div><h3>{title}</h3>{''.join(standing(one) for one in names)}</div>" for title, names in ends)
     return text(note) + f'<div class="columns">{"".join(columns)}</div>'
 
 
 def standing(one: Standing) -> str:
-    return f"<p><b>{escape(one.instrument)}</b> {escape(one.sentence)} Score {one.score:+.4f}.</p>"
+    because = "because" if one.pushing else "for many small reasons"
+    first = f"<p><b>{escape(one.instrument)}</b> stands {ordinal(one.place)} of {one.of} {because}"
+    against = '<p class="quiet">against it</p>' + listed(one.holding) if one.holding else ""
+    return f"{first}</p>{listed(one.pushing)}{against}"
+
+
+def listed(reasons: Sequence[Reason]) -> str:
+    return table([], ([(one.words, ""), (f"{one.contribution:+.2g}", "number")] for one in reasons))
 
 
 def responsibility(asked: Purpose) -> str:
@@ -411,10 +431,10 @@ def responsibility(asked: Purpose) -> str:
         [("it succeeds if", ""), (asked.success, "")],
         *([("it must keep to", ""), (line, "")] for line in asked.constraints),
     ]
-    return table(["what", ""], lines)
+    return table([], lines)
 
 
 def facts(known: Mapping[str, str]) -> str:
     if not known:
         return missing("the seed, the code and the parameters; training handed in nothing about them")
-    return table(["what", ""], ([(name, ""), (value, "code")] for name, value in known.items()))
+    return table([], ([(name, ""), (value, "code")] for name, value in known.items()))

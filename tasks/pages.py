@@ -18,13 +18,14 @@ def assembled(title: str, sections: Iterable[str]) -> str:
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[tuple[Any, str]]]) -> str:
-    """An HTML table; each cell is its text, which is escaped, and its class."""
+    """An HTML table; each cell is its text, which is escaped, and its class. An empty head is left out."""
     top = "".join(f"<th>{escape(short(name))}</th>" for name in head)
+    top = f"<tr>{top}</tr>" if head else ""
     body = "".join(
         "<tr>" + "".join(f'<td class="{style}">{escape(str(text))}</td>' for text, style in line) + "</tr>"
         for line in lines
     )
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
+    return f'<div class="wide"><table>{top}{body}</table></div>'
 
 
 def cell(value: Any) -> str:
@@ -57,6 +58,7 @@ table{border-collapse:collapse;font-size:13px}.wide{overflow-x:auto}
 td,th{border-bottom:1px solid #e2e8f0;padding:.25rem .7rem;text-align:left;vertical-align:top}
 th{background:#f7fafc;white-space:nowrap}.number{text-align:right;font-variant-numeric:tabular-nums}
 .code{font-family:ui-monospace,monospace;word-break:break-all}
-.columns{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}
+.columns{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}.columns p{margin:1rem 0 .2rem}
+.quiet{color:#718096}ul{margin:.3rem 0;padding-left:1.3rem}
 .good{color:#276749}.bad{color:#c53030;font-weight:600}img{max-width:100%;display:block;margin:1.6rem 0}
 """

@@ -12,9 +12,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tasks.domain.explain.dependence import Dependence
 from tasks.domain.explain.diagnosis import Reliability
+from tasks.pages import short
 from tasks.plots import BLUE, GREY, MANY, RED, blank, literal, png
 
-SHOWN, IN_SWARM, COLUMNS = 15, 10, 3
+SHOWN, IN_SWARM, COLUMNS, WIDEST = 15, 10, 3, 48
 LOW_TO_HIGH = LinearSegmentedColormap.from_list("values", [(0, BLUE), (0.5, "#cbd5e0"), (1, RED)])
 PALE, INK = "#ebf4ff", "#1a202c"
 
@@ -32,6 +33,11 @@ class Tried(NamedTuple):
     chosen: bool
 
 
+def label(text: str) -> str:
+    """Text from data, as much of it as there is room for."""
+    return literal(short(text, WIDEST))
+
+
 def importance(words: Sequence[str], mean: np.ndarray, deviation: np.ndarray | None) -> bytes:
     """Shares of importance of the strongest features, with one standard deviation over folds where that is known."""
     strongest = np.argsort(-mean, kind="stable")[:SHOWN][::-1]
@@ -39,7 +45,7 @@ def importance(words: Sequence[str], mean: np.ndarray, deviation: np.ndarray | N
     bars = None if deviation is None else 100 * deviation[strongest]
     whiskers = {"ecolor": GREY, "capsize": 3, "error_kw": {"lw": 1.2}} if deviation is not None else {}
     axes.barh(range(len(strongest)), 100 * mean[strongest], xerr=bars, color=BLUE, **whiskers)
-    axes.set_yticks(range(len(strongest)), [literal(words[at]) for at in strongest], fontsize=8)
+    axes.set_yticks(range(len(strongest)), [label(words[at]) for at in strongest], fontsize=8)
     over = "; lines: ± one standard deviation over folds" if deviation is not None else ""
     axes.set_xlabel(f"share of all movement, %{over}")
     axes.set_xlim(left=0)
@@ -53,6 +59,7 @@ def contributions(words: Sequence[str], values: np.ndarray, moved: np.ndarray, u
 
     Args:
         values, moved: rows × features, the values and their contributions.
+        unit: what the contributions add up to.
     """
     strongest = np.argsort(-np.abs(moved).mean(axis=0), kind="stable")[:IN_SWARM][::-1]
     figure, axes = blank(
@@ -64,9 +71,9 @@ def contributions(words: Sequence[str], values: np.ndarray, moved: np.ndarray, u
             moved[:, at], line + swarm(moved[:, at]), c=colour[:, at], cmap=LOW_TO_HIGH, vmin=0, vmax=1, s=9, lw=0
         )
     axes.axvline(0, color=GREY, lw=1)
-    axes.set_yticks(range(len(strongest)), [literal(words[at]) for at in strongest], fontsize=8)
+    axes.set_yticks(range(len(strongest)), [label(words[at]) for at in strongest], fontsize=8)
     axes.set_ylim(-0.6, len(strongest) - 0.4)
-    axes.set_xlabel(f"contribution to the score ({unit})")
+    axes.set_xlabel(f"contribution to the {unit}")
     bar = figure.colorbar(seen, ax=axes, pad=0.01, shrink=0.7, aspect=30, ticks=[0.02, 0.98])
     bar.set_ticklabels(["low", "high"])
     bar.set_label("value of the feature", fontsize=8, labelpad=-12)
@@ -91,7 +98,7 @@ def dependence(words: Sequence[str], curves: Sequence[Dependence]) -> bytes:
     for axes, word, curve in zip(panels, words, curves, strict=False):
         axes.fill_between(curve.grid, curve.low, curve.high, color=BLUE, alpha=0.15, lw=0)
         axes.plot(curve.grid, curve.mean, color=BLUE)
-        axes.set_title(literal(word), fontsize=8)
+        axes.set_title(label(word), fontsize=8)
         axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.tick_params(labelsize=7)
         axes.grid(alpha=0.3)
@@ -133,14 +140,14 @@ def complexity(trials: Sequence[Tried]) -> bytes:
     [winner] = [trial for trial in trials if trial.chosen]
     rival = simpler(trials, winner)
     low, high = rival.rank_ic - rival.standard_error, rival.rank_ic + rival.standard_error
-    axes.axhspan(low, high, color=PALE, zorder=0, label=f"best {rival.family} ± one standard error")
+    axes.axhspan(low, high, color=PALE, zorder=0, label=f"best {label(rival.family)} ± one standard error")
     axes.axhline(0, color=GREY, lw=1)
     families = list(dict.fromkeys(trial.family for trial in sorted(trials, key=lambda trial: trial.tier)))
     for colour, family in zip(MANY, families, strict=False):
         own = [trial for trial in trials if trial.family == family]
         x = [place(trials, trial) for trial in own]
         figures = [trial.rank_ic for trial in own], [trial.standard_error for trial in own]
-        axes.errorbar(x, *figures, fmt="o", ms=5, color=colour, elinewidth=1, capsize=2, label=family)
+        axes.errorbar(x, *figures, fmt="o", ms=5, color=colour, elinewidth=1, capsize=2, label=label(family))
     at = place(trials, winner), winner.rank_ic
     axes.plot(*at, "o", ms=15, mfc="none", mec=INK, mew=1.6, label="chosen", ls="none")
     tiers = sorted({(trial.tier, trial.complexity) for trial in trials})
@@ -173,7 +180,7 @@ def states(table: pd.DataFrame) -> bytes:
     axes.errorbar(x, table["rank_ic"], table["standard_error"], fmt="none", ecolor=INK, elinewidth=1, capsize=2)
     axes.axhline(0, color=GREY, lw=1)
     labels = [state if kind == "year" else f"{state} {kind}" for kind, state in table[["kind", "state"]].to_numpy()]
-    axes.set_xticks(x, [literal(label) for label in labels], fontsize=8, rotation=90)
+    axes.set_xticks(x, [label(each) for each in labels], fontsize=8, rotation=90)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+.2f}" if value else "0"))
     axes.set_xlabel("lines: ± one standard error")
     return png(figure)

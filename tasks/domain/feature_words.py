@@ -5,8 +5,8 @@ import re
 PRICE_ONLY = {
     "return_1": "return of the last session",
     "return_252_21": "12-month return without the last month",
-    "gap_to_high_252": "distance below the 12-month high",
-    "gap_to_low_252": "distance above the 12-month low",
+    "gap_to_high_252": "nearness to the 12-month high",
+    "gap_to_low_252": "height above the 12-month low",
 }
 BY_WINDOW = {
     "return": "{n}-session return",

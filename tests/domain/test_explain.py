@@ -198,7 +198,7 @@ def test_reliability_by_hand() -> None:
 def test_states_of_the_market_need_no_future_and_tell_when_it_fails() -> None:
     rng = np.random.default_rng(1)
     days = pd.date_range("2020-01-01", periods=900)
-    size = np.where(np.arange(900) < 600, 0.01, 0.03)[:, None]
+    size = np.repeat([0.02, 0.01, 0.03], 300)[:, None]
     close = pd.DataFrame(np.exp(np.cumsum(size * rng.normal(size=(900, 3)), axis=0)), index=days)
     states = market_states(close)
     pd.testing.assert_frame_equal(market_states(close.iloc[:700]), states.iloc[:700])

@@ -99,6 +99,13 @@ def named(values: pd.Series, limits: list[tuple[float, str]]) -> np.ndarray:
     return np.asarray(words[np.searchsorted([limit for limit, _ in limits], values.to_numpy())])
 
 
+def mean_rank_ic(rank_ic: pd.Series, reach: int) -> tuple[float, float]:
+    """Mean rank IC of all judged sessions (in order of time) and its standard error: of thousands of sessions, where
+    the spread of a handful of folds says little."""
+    values = rank_ic.to_numpy()
+    return float(values.mean()), mean_error(values, np.arange(len(values)), reach - 1)
+
+
 def by_state(rank_ic: pd.Series, states: pd.DataFrame, reach: int) -> pd.DataFrame:
     """Mean out-of-fold rank IC of the sessions in each state.
 

@@ -29,14 +29,25 @@ class Standing(NamedTuple):
     reasons: list[Reason]
 
     @property
+    def pushing(self) -> list[Reason]:
+        """What moves it to the end of the session's order that it stands at."""
+        return [reason for reason in self.reasons if (reason.contribution > 0) == self.is_high]
+
+    @property
+    def holding(self) -> list[Reason]:
+        """What holds against that."""
+        return [reason for reason in self.reasons if (reason.contribution > 0) != self.is_high]
+
+    @property
+    def is_high(self) -> bool:
+        return self.place <= (self.of + 1) / 2
+
+    @property
     def sentence(self) -> str:
-        """For and against: "AAA stands 1st of 20 because: 21-session return among the lowest tenth (+0.012)"."""
-        up = self.place <= (self.of + 1) / 2
-        pushing = [reason for reason in self.reasons if (reason.contribution > 0) == up]
-        holding = [reason for reason in self.reasons if (reason.contribution > 0) != up]
+        """In plain text: "AAA stands 1st of 20 because: 21-session return among the lowest tenth (+0.012)"."""
         words = f"{self.instrument} stands {ordinal(self.place)} of {self.of}"
-        words += f" because: {told(pushing)}" if pushing else ", for many small reasons"
-        return words + (f"; against it: {told(holding)}" if holding else "")
+        words += f" because: {told(self.pushing)}" if self.pushing else ", for many small reasons"
+        return words + (f"; against it: {told(self.holding)}" if self.holding else "")
 
 
 def reasons(names: Sequence[str], percentiles: np.ndarray, contributions: np.ndarray) -> list[Reason]:
