@@ -1,15 +1,9 @@
-"""The data profile: one page that shows a snapshot, what was wrong with it, and what was done about it.
+"""The data profile: one page that shows a snapshot, what was wrong with it, and what was done about it."""
 
-The page opens offline: pictures are part of it, and nothing is loaded from elsewhere. All text that came with the data
-is escaped, since pages are opened in MLflow, which runs what it finds in them.
-"""
-
-import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,9 +14,10 @@ from tasks import plots
 from tasks.domain import drift
 from tasks.domain.drift import Finding, Profile
 from tasks.home import write_whole
+from tasks.pages import assembled, cell, kind, picture, short, table
 
 PAGE = "profile.html"
-STRETCHES, GROUPS, WORST, RULES, EXAMPLES, WIDEST = 80, 40, 15, 8, 5, 80
+STRETCHES, GROUPS, WORST, RULES, EXAMPLES = 80, 40, 15, 8, 5
 
 
 @dataclass(frozen=True)
@@ -178,8 +173,7 @@ def page(collected: Collected, drawn: Mapping[str, bytes]) -> str:
         examples("Rows set aside", collected.quarantine, hidden=("rule", "version")),
         examples("Corrections", collected.corrections, hidden=("rule", "version")),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(collected.title)}</title><style>{STYLE}</style>'
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(sections)}</body></html>'
+    return assembled(collected.title, sections)
 
 
 def accounting(collected: Collected) -> str:
@@ -249,46 +243,3 @@ def examples(title: str, found: pl.DataFrame, hidden: Sequence[str]) -> str:
         cells = ([(cell(value), kind(value)) for value in line] for line in lines)
         sections.append(f"<h3>{escape(str(rule))}: {number:,}</h3>{table(shown, cells)}")
     return f"<h2>{title}: up to {EXAMPLES} lines of each rule</h2>{''.join(sections)}"
-
-
-def table(head: Sequence[str], lines: Iterable[Sequence[tuple[Any, str]]]) -> str:
-    """An HTML table; each cell is its text, which is escaped, and its class."""
-    top = "".join(f"<th>{escape(short(name))}</th>" for name in head)
-    body = "".join(
-        "<tr>" + "".join(f'<td class="{style}">{escape(str(text))}</td>' for text, style in line) + "</tr>"
-        for line in lines
-    )
-    return f'<div class="wide"><table><tr>{top}</tr>{body}</table></div>'
-
-
-def cell(value: Any) -> str:
-    """A value as people read it: no trailing zeros, no midnight, a dash for what is absent."""
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.8g}"
-    return short(str(value).removesuffix(" 00:00:00"))
-
-
-def kind(value: Any) -> str:
-    return "number" if isinstance(value, int | float) else ""
-
-
-def short(text: str, most: int = WIDEST) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def picture(name: str, content: bytes) -> str:
-    source = base64.b64encode(content).decode()
-    return f'<img alt="{escape(name)}" src="data:image/png;base64,{source}">'
-
-
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:62rem;padding:0 1rem;color:#1a202c}
-h1{font-size:1.6rem}h2{font-size:1.2rem;margin:2rem 0 .4rem}h3{font-size:1rem;margin:1.2rem 0 .3rem}
-.account{background:#f7fafc;border-left:4px solid #2b6cb0;padding:.6rem .9rem}
-table{border-collapse:collapse;font-size:13px}.wide{overflow-x:auto}
-td,th{border-bottom:1px solid #e2e8f0;padding:.25rem .7rem;text-align:left;vertical-align:top}
-th{background:#f7fafc;white-space:nowrap}.number{text-align:right;font-variant-numeric:tabular-nums}
-.good{color:#276749}.bad{color:#c53030;font-weight:600}img{max-width:100%;display:block;margin:1.6rem 0}
-"""

@@ -153,6 +153,31 @@ def bootstrap_mean_interval(
     return float(lower), float(upper)
 
 
+def mean_error(values: np.ndarray, periods: np.ndarray, lags: int) -> float:
+    """Standard error of the mean of a panel's values, which may depend on others of their period and of `lags` more.
+
+    Driscoll & Kraay, "Consistent covariance matrix estimation with spatially dependent panel data" (1998), with
+    Bartlett weights; one value a period makes it the estimator of Newey & West (1987).
+
+    Args:
+        values: finite, in any unit.
+        periods: number of each value's period, counted so that neighbours differ by 1.
+        lags: periods over which values depend on one another; 0 for none.
+
+    Returns:
+        in the unit of the values; NaN where they are of fewer than two periods.
+    """
+    if len(values) == 0 or periods.min() == periods.max():
+        return math.nan
+    first = int(periods.min())
+    sums = np.bincount(periods - first, weights=values - values.mean())
+    total = float(sums @ sums)
+    for lag in range(1, min(lags, len(sums) - 1) + 1):
+        total += 2 * (1 - lag / (lags + 1)) * float(sums[lag:] @ sums[:-lag])
+    count = len(np.unique(periods))
+    return math.sqrt(max(total, 0.0) * count / (count - 1)) / len(values)
+
+
 def _estimator_variance(sr: float, skew: float, kurtosis: float) -> float:
     """(n − 1) × the variance of an estimated Sharpe ratio."""
     variance = 1 - skew * sr + (kurtosis - 1) / 4 * sr**2

@@ -1,0 +1,125 @@
+"""How forecasts that a model made of data it had not seen turned out: are they right on average, and when do they fail.
+
+Rows are out-of-fold only; a row must not occur twice (take one path of combinatorial splits). Labels of neighbouring
+sessions overlap, so all standard errors allow for dependence over `reach` sessions (`statistics.mean_error`).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tasks.domain.statistics import mean_error
+
+GROUPS, BINS = 5, 10
+QUARTER, YEAR = 63, 252  # sessions
+FEWEST = 20  # sessions on which a state of the market is judged
+
+
+class Reliability(NamedTuple):
+    """Of probabilities. `bins`: mean `forecast`, observed `frequency`, its `standard_error` and `rows` of each.
+
+    `brier`: mean squared error of the probabilities (Brier 1950); `brier_of_base_rate`: of always saying how often it
+    happens.
+    """
+
+    bins: pd.DataFrame
+    brier: float
+    brier_of_base_rate: float
+
+
+def calibration(scores: np.ndarray, labels: np.ndarray, sessions: np.ndarray, reach: int) -> pd.DataFrame:
+    """What names of each fifth of their session's scores brought.
+
+    Args:
+        scores, labels, sessions: of each out-of-fold row; rows without a score or a label are left out.
+        reach: sessions that a label looks ahead.
+
+    Returns:
+        By group, 1 (lowest scores) to 5: mean `score`, mean `label` less its session's mean (in the label's unit), the
+        `standard_error` of the latter, `rows`.
+    """
+    rows = pd.DataFrame({"session": sessions, "score": scores, "label": labels}).dropna()
+    by_session = rows.groupby("session")
+    rows["group"] = np.ceil(by_session["score"].rank(pct=True) * GROUPS).astype(int)
+    rows["label"] -= by_session["label"].transform("mean")
+    rows["session"] = by_session.ngroup()
+    found = {group: described(part, reach) for group, part in rows.groupby("group")}
+    return pd.DataFrame.from_dict(found, orient="index", columns=["score", "label", "standard_error", "rows"])
+
+
+def described(part: pd.DataFrame, reach: int) -> tuple[float, float, float, int]:
+    label = part["label"].to_numpy()
+    error = mean_error(label, part["session"].to_numpy(), reach - 1)
+    return float(part["score"].mean()), float(label.mean()), error, len(part)
+
+
+def reliability(probability: np.ndarray, happened: np.ndarray, sessions: np.ndarray, reach: int) -> Reliability:
+    """Forecast probabilities against how often it happened (1, 0, NaN = unknown), in ten bins of about equal size."""
+    rows = pd.DataFrame({"session": sessions, "score": probability, "label": happened}).dropna()
+    rows["session"] = rows.groupby("session").ngroup()
+    bins = pd.qcut(rows["score"].rank(), BINS, labels=False, duplicates="drop")
+    found = [described(part, reach) for _, part in rows.groupby(bins)]
+    base = float(rows["label"].mean())
+    return Reliability(
+        pd.DataFrame(found, columns=["forecast", "frequency", "standard_error", "rows"]),
+        float(((rows["score"] - rows["label"]) ** 2).mean()),
+        base * (1 - base),
+    )
+
+
+def market_states(close: pd.DataFrame) -> pd.DataFrame:
+    """The state of the market at each session, as it could be known at that session's close.
+
+    Args:
+        close: sessions × instruments, NaN where there is no bar.
+
+    Returns:
+        Same sessions; `year`; `volatility` (low, middle, high): the third that the last quarter's volatility of the
+        mean return is in among all such figures so far; `market` (rising, falling): sign of the last quarter's sum of
+        mean returns. None where there is too little history.
+    """
+    market = close.pct_change(fill_method=None).mean(axis=1)
+    volatility = market.rolling(QUARTER).std()
+    standing = volatility.expanding(min_periods=YEAR).rank(pct=True)
+    trend = market.rolling(QUARTER).sum()
+    return pd.DataFrame(
+        {
+            "year": pd.DatetimeIndex(close.index).year.astype(str),
+            "volatility": named(standing, [(1 / 3, "low"), (2 / 3, "middle"), (1.0, "high")]),
+            "market": named(trend, [(0.0, "falling"), (np.inf, "rising")]),
+        },
+        index=close.index,
+    )
+
+
+def named(values: pd.Series, limits: list[tuple[float, str]]) -> np.ndarray:
+    """The name of the first limit that each value does not exceed, None for a missing value, which sorts last."""
+    words = np.array([*(word for _, word in limits), None], dtype=object)
+    return np.asarray(words[np.searchsorted([limit for limit, _ in limits], values.to_numpy())])
+
+
+def mean_rank_ic(rank_ic: pd.Series, reach: int) -> tuple[float, float]:
+    """Mean rank IC of all judged sessions (in order of time) and its standard error: of thousands of sessions, where
+    the spread of a handful of folds says little."""
+    values = rank_ic.to_numpy()
+    return float(values.mean()), mean_error(values, np.arange(len(values)), reach - 1)
+
+
+def by_state(rank_ic: pd.Series, states: pd.DataFrame, reach: int) -> pd.DataFrame:
+    """Mean out-of-fold rank IC of the sessions in each state.
+
+    Args:
+        rank_ic: of each judged session, in order of time. states: sessions × kinds of state (`market_states`).
+
+    Returns:
+        `kind`, `state`, `sessions`, `rank_ic`, `standard_error`; states of fewer than FEWEST sessions are left out.
+    """
+    known, lines = states.reindex(rank_ic.index), []
+    for kind in states.columns:
+        for state, values in rank_ic.groupby(known[kind], sort=False):
+            if len(values) >= FEWEST:
+                place = rank_ic.index.get_indexer(values.index)
+                error = mean_error(values.to_numpy(), place, reach - 1)
+                lines.append((str(kind), str(state), len(values), float(values.mean()), error))
+    return pd.DataFrame(lines, columns=["kind", "state", "sessions", "rank_ic", "standard_error"])
