@@ -110,9 +110,10 @@ def purpose(problem: Problem) -> Purpose:
         problem.universe,
         problem.horizon,
         strategy.capital,
-        problem.success,
+        problem.success.sentence,
         problem.owner,
-        constraints=constraints,
+        problem.reviewer,
+        constraints=(*constraints, *(f"{each.figure} {each.threshold}: {each.why}" for each in problem.criteria())),
     )
 
 

@@ -36,27 +36,6 @@ def blank(title: str, ylabel: str, height: float = 3.6) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def importance(shares: Mapping[str, float]) -> bytes:
-    ordered = sorted(shares.items(), key=lambda item: item[1])
-    figure, axes = blank("What the model looks at", "", height=1.2 + 0.26 * len(ordered))
-    axes.barh([name for name, _ in ordered], [share for _, share in ordered], color=BLUE)
-    axes.set_xlabel("share of importance")
-    return png(figure)
-
-
-def trials(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    figure, axes = blank("Every trial: purged walk-forward rank IC ± one standard error", "rank IC")
-    for number, row in enumerate(rows):
-        colour = BLUE if row["family"] == "ridge" else RED
-        axes.errorbar(
-            number, row["train.rank_ic"], row["train.rank_ic_standard_error"], fmt="o", color=colour, capsize=4
-        )
-    axes.axhline(0, color=GREY, lw=1)
-    labels = [row["title"].replace("-", "\n", 1) for row in rows]
-    axes.set_xticks(range(len(rows)), labels, fontsize=8)
-    return png(figure)
-
-
 def equity(series: pd.Series) -> bytes:
     figure, axes = blank("Lockbox: equity, net of costs", "multiple of the capital")
     axes.plot(series.index, (series / series.iloc[0]).to_numpy(), color=BLUE)

@@ -9,13 +9,12 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import aliases, configuration, evidence, freeze, lake, ledger, models, plots
+from tasks import aliases, configuration, evidence, freeze, lake, ledger, models
 from tasks.domain import names
 from tasks.domain.bars import VALUES
 from tasks.domain.errors import UsageError
 from tasks.domain.evaluation import Panel, panel
 from tasks.domain.families.catalogue import fit
-from tasks.domain.families.importance import importance
 from tasks.domain.families.trial import Trial
 from tasks.domain.features import engine
 from tasks.domain.leaks import check_causal
@@ -113,10 +112,15 @@ def inputs(known: Panel) -> pl.DataFrame:
 
 
 @task(cache_policy=NO_CACHE)
-def build(order: Commission, known: Panel, trial: Trial, record: Record, folder: Path) -> str:
-    """Fit the chosen trial on all development rows, save it below `folder`, log it; returns its address."""
+def fit_chosen(order: Commission, known: Panel, trial: Trial) -> dict[str, bytes]:
+    """The chosen trial's parameters, fitted on all development rows."""
     whole = known.sample(np.ones(len(known.y), dtype=bool))
-    files = fit(obedient(order.problem, known, trial), whole, order.problem.seed)
+    return fit(obedient(order.problem, known, trial), whole, order.problem.seed)
+
+
+@task(cache_policy=NO_CACHE)
+def save(order: Commission, known: Panel, trial: Trial, files: dict[str, bytes], record: Record, folder: Path) -> str:
+    """Save the model below `folder` and log it; returns its address."""
     spec = {
         "features": order.problem.features,
         "columns": known.columns,
@@ -125,8 +129,6 @@ def build(order: Commission, known: Panel, trial: Trial, record: Record, folder:
     }
     own = None if order.problem.feature_file is None else feature_file(order.problem)
     models.save(folder, spec, files, own)
-    if shares := importance(trial.family, files, known.columns):
-        write_whole(record.folder / "importance.png", plots.importance(shares))
     return ledger.store_model(record.run, order.problem.name, folder)
 
 
@@ -143,7 +145,6 @@ def document(order: Commission, outcomes: Sequence[Outcome], choice: Choice, rec
         {
             "key": each.key,
             "family": each.trial.family,
-            "title": each.trial.title,
             "parameters": each.trial.parameters,
             "pruned": each.ended.pruned,
         }
@@ -154,7 +155,6 @@ def document(order: Commission, outcomes: Sequence[Outcome], choice: Choice, rec
     summary = {"trials": rows, "chosen": choice.number, "reason": choice.reason}
     write_whole(record.folder / names.PROBLEM_FILE, order.problem.canonical())
     write_whole(record.folder / names.TRIALS, as_json(summary))
-    write_whole(record.folder / "trials.png", plots.trials(rows))
     record.run.figures(chosen.summary)
     record.run.params({"family": chosen.trial.family} | chosen.trial.parameters)
     record.run.tags({names.TAG_PROBLEM_SHA256: order.problem.sha256, ledger.NOTE: choice.reason})

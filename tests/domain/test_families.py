@@ -12,7 +12,6 @@ import pytest
 from tasks.domain.complexity import word
 from tasks.domain.errors import UsageError
 from tasks.domain.families.catalogue import FAMILIES, fit, simplest_first
-from tasks.domain.families.importance import importance
 from tasks.domain.families.sample import Sample
 from tasks.domain.families.scaling import learn
 from tasks.domain.families.trial import Trial, grid
@@ -291,14 +290,6 @@ def test_a_wrong_hyperparameter_is_told_in_one_line(family: dict[str, Any], said
         given(shipped, family)
     assert said in str(fault.value)
     assert "\n" not in str(fault.value)
-
-
-def test_importance_adds_up_and_finds_the_planted_feature(shipped: Problem) -> None:
-    for family in ("ridge", "lightgbm"):
-        files = fit(trial_of(shipped, family, "regression"), planted(1), 7)
-        shares = importance(family, files, list("abcd"))
-        assert sum(shares.values()) == pytest.approx(1)
-        assert max(shares, key=lambda name: shares[name]) == "a"
 
 
 @pytest.mark.slow
