@@ -214,7 +214,7 @@ def in_short(card: Card) -> str:
     lines.append(verdict(card.skill) if card.skill else "How good it is has not been measured.")
     if card.by_state is not None and len(card.by_state):
         worst = card.by_state.loc[card.by_state["rank_ic"].idxmin()]
-        lines.append(f"It was at its worst {when(worst)}: rank IC {worst['rank_ic']:+.3f}.")
+        lines.append(f"It was at its worst {when(worst)}: rank IC {with_error(worst)}.")
     return f'<div class="account">{bullets(lines)}</div>'
 
 
@@ -322,17 +322,21 @@ def fails(states: pd.DataFrame | None) -> str:
         return missing("when it fails; no out-of-fold figures by year and state of the market were handed in")
     worst = states.loc[states["rank_ic"].idxmin()]
     below = [when(row) for _, row in states.iterrows() if row["rank_ic"] < -SURE * row["standard_error"]]
-    words = f"Worst {when(worst)}: rank IC {worst['rank_ic']:+.4f} ± {worst['standard_error']:.4f}."
+    words = f"Worst {when(worst)}: rank IC {with_error(worst)}."
     sure = f" Clearly below zero {'; '.join(below)}." if below else " Nowhere is it clearly below zero."
     lines = (
         [
             (when(row), "bad" if at == worst.name else ""),
             (f"{row['sessions']:,}", "number"),
-            (f"{row['rank_ic']:+.4f} ± {row['standard_error']:.4f}", "number"),
+            (with_error(row), "number"),
         ]
         for at, row in states[states["kind"] != "year"].iterrows()
     )
     return text(words + sure) + table(["state of the market", "sessions", "rank IC ± standard error"], lines)
+
+
+def with_error(row: pd.Series) -> str:
+    return f"{row['rank_ic']:+.4f} ± {row['standard_error']:.4f}"
 
 
 def when(row: pd.Series) -> str:
@@ -377,7 +381,7 @@ def moves(told: Explanation | None, shown: Mapping[str, str]) -> str:
     how = "exact" if told.exact else "sampled"
     words = (
         f"Contributions of the features to each score (Shapley values, {how}) on {len(told.values)} rows spread over "
-        f"all sessions; together with a base of {told.explained.base:.2g} they make up the {unit(told)}."
+        f"all sessions; together with a base of {round(told.explained.base, 4) + 0.0:g} they make up the {unit(told)}."
     )
     return (
         text(words)

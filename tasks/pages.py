@@ -58,7 +58,7 @@ table{border-collapse:collapse;font-size:13px}.wide{overflow-x:auto}
 td,th{border-bottom:1px solid #e2e8f0;padding:.25rem .7rem;text-align:left;vertical-align:top}
 th{background:#f7fafc;white-space:nowrap}.number{text-align:right;font-variant-numeric:tabular-nums}
 .code{font-family:ui-monospace,monospace;word-break:break-all}
-.columns{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}.columns p{margin:1rem 0 .2rem}
+.columns{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}.columns p{margin:1rem 0 .2rem}.columns table{width:100%}
 .quiet{color:#718096}ul{margin:.3rem 0;padding-left:1.3rem}
 .good{color:#276749}.bad{color:#c53030;font-weight:600}img{max-width:100%;display:block;margin:1.6rem 0}
 """

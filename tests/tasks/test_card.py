@@ -131,7 +131,7 @@ def test_the_verdict_does_not_flatter(skill: Skill, words: str) -> None:
 
 def test_the_worst_state_is_named() -> None:
     text = page(whole("high"), {})
-    assert "It was at its worst with high volatility over the last quarter: rank IC -0.050." in text
+    assert "It was at its worst with high volatility over the last quarter: rank IC -0.0500 ± 0.0200." in text
     assert "Clearly below zero with high volatility over the last quarter." in text
 
 
