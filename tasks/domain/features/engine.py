@@ -34,7 +34,8 @@ class Rows(NamedTuple):
 
 class FeatureSet(NamedTuple):
     """A named set of features: `columns` of the bars it needs beside the keys, `optional` ones that it takes where they
-    are, `names` of its features, `history`: how many sessions before its own a value looks at, `function`: see `Part`."""
+    are; `names` of its features; `history`: how many sessions before its own a value looks at; `function`: a `Part`
+    of given bars, with a number of threads."""
 
     columns: tuple[str, ...]
     optional: tuple[str, ...]
@@ -123,7 +124,7 @@ def compute(
         bars = latest(bars, since, history + LONGEST_HOLE)
     used = {column for part in sets for column in (*part.columns, *part.optional)}
     # A user's function may look at any column.
-    arranged = arrange(bars, [column for column in bars if column not in KEYS and (mine or column in used)])
+    arranged = arrange(bars, [column for column in bars.columns if column not in KEYS and (mine or column in used)])
     parts = [part.function(arranged, threads) for part in sets]
     asked = has_history(arranged, history)
     if since is not None:
