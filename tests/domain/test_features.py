@@ -154,6 +154,11 @@ def test_alpha158_by_hand_on_a_rising_line() -> None:
 
 
 @compiled
+def test_alpha158_takes_the_bars_own_vwap() -> None:
+    assert value(compute(["alpha158"], ramp().assign(vwap=31.0)), "VWAP0") == 0.5
+
+
+@compiled
 def test_alpha158_in_a_flat_stretch() -> None:
     """Nothing moves: no deviation, no line, no share of rises; the middle rank; the first of equal highs."""
     flat = ramp().assign(open=5.0, high=5.0, low=5.0, close=5.0, volume=100.0)

@@ -31,8 +31,9 @@ import numpy as np
 
 from .bars import Bars, Block
 
-COLUMNS = ("open", "high", "low", "close", "volume")
-OPTIONAL = ("vwap",)
+PRICE_COLUMNS = ("open", "high", "low", "close")
+COLUMNS = (*PRICE_COLUMNS, "volume")
+OPTIONAL = ("vwap",)  # taken where the bars have it
 WINDOWS = (5, 10, 20, 30, 60)
 LONGEST_WINDOW = WINDOWS[-1]
 COLUMNS_PER_BLOCK = 1024
@@ -111,14 +112,13 @@ def columns(bars: Bars) -> np.ndarray:
 
     The logarithms are numpy's in float32, as they are in Qlib: another library's differ in the last bit.
     """
-    table = bars.table
-    base = np.empty((8, len(table)), dtype="float32")
-    for row, name in enumerate(("open", "high", "low", "close")):
-        base[row] = table[name]
-    vwap = "vwap" if "vwap" in table else None
-    base[4] = table["vwap"] if vwap else table[["open", "high", "low", "close"]].sum(axis=1, skipna=False) / 4
+    given = {name: bars.table[name].to_numpy("float64") for name in (*COLUMNS, *OPTIONAL) if name in bars.table}
+    opened, high, low, close = (given[name] for name in PRICE_COLUMNS)
+    vwap = given["vwap"] if "vwap" in given else (opened + high + low + close) / 4
+    base = np.empty((8, len(close)), dtype="float32")
+    for row, values in enumerate((opened, high, low, close, vwap, given["volume"])):
+        base[row] = values
     volume = base[5]
-    volume[:] = table["volume"]
     with np.errstate(divide="ignore", invalid="ignore"):
         np.log(volume + np.float32(1), out=base[6])
         base[7] = np.nan

@@ -33,10 +33,12 @@ class Rows(NamedTuple):
 
 
 class FeatureSet(NamedTuple):
-    """A named set of features: `columns` of the bars it needs beside the keys, `names` of its features, `history`:
-    how many sessions before its own a value looks at, `function`: see `Part`."""
+    """A named set of features: `columns` of the bars it needs beside the keys, `optional` ones that it takes where they
+    are; `names` of its features; `history`: how many sessions before its own a value looks at; `function`: a `Part`
+    of given bars, with a number of threads."""
 
     columns: tuple[str, ...]
+    optional: tuple[str, ...]
     names: tuple[str, ...]
     history: int
     function: Callable[[Bars, int], "Part"]
@@ -73,8 +75,8 @@ def windows(bars: Bars, threads: int) -> Part:
 
 
 SETS = {
-    "price_only": FeatureSet(price_only.COLUMNS, price_only.NAMES, price_only.LONGEST_WINDOW, ranks),
-    "alpha158": FeatureSet(alpha158.COLUMNS, alpha158.NAMES, alpha158.LONGEST_WINDOW, windows),
+    "price_only": FeatureSet(price_only.COLUMNS, (), price_only.NAMES, price_only.LONGEST_WINDOW, ranks),
+    "alpha158": FeatureSet(alpha158.COLUMNS, alpha158.OPTIONAL, alpha158.NAMES, alpha158.LONGEST_WINDOW, windows),
 }
 
 
@@ -120,8 +122,9 @@ def compute(
     history = max(part.history for part in sets)
     if since is not None:
         bars = latest(bars, since, history + LONGEST_HOLE)
-    columns = bars.columns.drop(list(KEYS)) if mine else dict.fromkeys(c for part in sets for c in part.columns)
-    arranged = arrange(bars, list(columns))
+    used = {column for part in sets for column in (*part.columns, *part.optional)}
+    # A user's function may look at any column.
+    arranged = arrange(bars, [column for column in bars.columns if column not in KEYS and (mine or column in used)])
     parts = [part.function(arranged, threads) for part in sets]
     asked = has_history(arranged, history)
     if since is not None:
@@ -199,7 +202,7 @@ def own_set(name: str, function: Own) -> FeatureSet:
         values = own_values(name, function, bars.table)
         return ready(values[:, np.newaxis], np.ones(len(values), dtype=bool))
 
-    return FeatureSet((), (name,), declared.default, evaluated)
+    return FeatureSet((), (), (name,), declared.default, evaluated)
 
 
 def own_values(name: str, function: Own, table: pd.DataFrame) -> np.ndarray:

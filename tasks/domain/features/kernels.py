@@ -197,21 +197,21 @@ def peaks(x: np.ndarray, row: int, out: np.ndarray, at: int) -> None:
             out[w, at + 2, t] = out[newer, at + 2, t] if later else out[older, at + 2, s] + lag
 
 
-@compiled(TABLE, INT, INT, INT, STACK, INT)
-def ranks(x: np.ndarray, row: int, w: int, window: int, out: np.ndarray, at: int) -> None:
-    """How many values of window `w` are smaller than its newest, and how many equal it; window `w` - 1 is done."""
-    begun = 0
-    if w == 0:
-        for t in range(SPAN, x.shape[1]):
-            out[0, at, t], out[0, at + 1, t] = 0.0, 0.0
-    else:
-        begun = WINDOWS[w - 1]
-        for t in range(SPAN, x.shape[1]):
-            out[w, at, t], out[w, at + 1, t] = out[w - 1, at, t], out[w - 1, at + 1, t]
-    for k in range(begun, window):
-        for t in range(SPAN, x.shape[1]):
-            out[w, at, t] += 1.0 if x[row, t - k] < x[row, t] else 0.0
-            out[w, at + 1, t] += 1.0 if x[row, t - k] == x[row, t] else 0.0
+@compiled(ROWS, TABLE, INT, INT, INT, INT, STACK, INT)
+def ranks(rows: np.ndarray, x: np.ndarray, row: int, w: int, begun: int, window: int, out: np.ndarray, at: int) -> None:
+    """How many values of window `w` are smaller than its newest, and how many equal it.
+
+    The window before it, of `begun` sessions, is done. Only the columns asked for are looked at: rows[2].
+    """
+    for i in range(rows.shape[1]):
+        t = rows[2, i]
+        newest = x[row, t]
+        smaller, equal = 0, 0
+        for k in range(begun, window):
+            smaller += 1 if x[row, t - k] < newest else 0
+            equal += 1 if x[row, t - k] == newest else 0
+        out[w, at, t] = smaller + (out[w - 1, at, t] if w > 0 else 0.0)
+        out[w, at + 1, t] = equal + (out[w - 1, at + 1, t] if w > 0 else 0.0)
 
 
 @compiled(numba.float64[::1], numba.float64, returns=numba.float64)
@@ -222,41 +222,46 @@ def between(held: np.ndarray, place: float) -> float:
     return value
 
 
-@compiled(TABLE, INT, INT, INT, STACK, INT)
-def quantiles(x: np.ndarray, row: int, w: int, window: int, out: np.ndarray, at: int) -> None:
-    """80 % and 20 % quantile of window `w`, interpolated linearly.
+@compiled(ROWS, TABLE, INT, INT, INT, STACK, INT)
+def quantiles(rows: np.ndarray, x: np.ndarray, row: int, w: int, window: int, out: np.ndarray, at: int) -> None:
+    """80 % and 20 % quantile of window `w` in the columns asked for, rows[2], interpolated linearly.
 
     The window's values are held sorted: the one that leaves gives its place to the one that comes.
     """
-    held = np.empty(SPAN + 1)
-    count = 0
-    for t in range(x.shape[1]):
-        value = x[row, t]
-        gone = x[row, t - window] if t >= window else np.nan
-        slot = count
-        if gone == gone:
-            slot = 0
-            while held[slot] != gone:
-                slot += 1
-        elif value == value:
-            count += 1
-        if value == value:
-            while slot + 1 < count and held[slot + 1] < value:
-                held[slot] = held[slot + 1]
-                slot += 1
-            while slot > 0 and held[slot - 1] > value:
-                held[slot] = held[slot - 1]
-                slot -= 1
-            held[slot] = value
-        elif gone == gone:
-            count -= 1
-            for k in range(slot, count):
-                held[k] = held[k + 1]
-        if t < SPAN or count == 0:
-            continue
-        high, low = 0.8 * (count - 1), 0.2 * (count - 1)
-        out[w, at, t] = between(held, high)
-        out[w, at + 1, t] = between(held, low)
+    held = np.empty(window + 1)
+    count, last = 0, -window
+    for i in range(rows.shape[1]):
+        t = rows[2, i]
+        begin = last + 1
+        if t - last >= window:
+            begin, count = t - window + 1, 0
+        full = last if count > 0 else t
+        for s in range(begin, t + 1):
+            value = x[row, s]
+            gone = x[row, s - window] if s > full else np.nan
+            slot = count
+            if gone == gone:
+                slot = 0
+                while held[slot] != gone:
+                    slot += 1
+            elif value == value:
+                count += 1
+            if value == value:
+                while slot + 1 < count and held[slot + 1] < value:
+                    held[slot] = held[slot + 1]
+                    slot += 1
+                while slot > 0 and held[slot - 1] > value:
+                    held[slot] = held[slot - 1]
+                    slot -= 1
+                held[slot] = value
+            elif gone == gone:
+                count -= 1
+                for k in range(slot, count):
+                    held[k] = held[k + 1]
+        last = t
+        if count > 0:
+            out[w, at, t] = between(held, 0.8 * (count - 1))
+            out[w, at + 1, t] = between(held, 0.2 * (count - 1))
 
 
 @compiled(ROWS, BASE, OUT)
@@ -424,8 +429,8 @@ def fill(block: Block, base: np.ndarray, out: np.ndarray, x: np.ndarray, held: n
     peaks(x, HIGH, held, TOP)
     peaks(x, LOW, held, BOTTOM)
     for w, window in enumerate(WINDOWS):
-        quantiles(x, CLOSE, w, window, held, CUTS)
-        ranks(x, CLOSE, w, window, held, BELOW)
+        quantiles(block.asked, x, CLOSE, w, window, held, CUTS)
+        ranks(block.asked, x, CLOSE, w, WINDOWS[w - 1] if w else 0, window, held, BELOW)
     pairs(x, CLOSE, LOG_VOLUME, held, LEVEL_PAIRS)
     pairs(x, RATIO, LOG_RATIO, held, CHANGE_PAIRS)
     trends(x, CLOSE, held, SLOPED)
