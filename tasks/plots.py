@@ -44,7 +44,7 @@ def importance(shares: Mapping[str, float]) -> bytes:
     return png(figure)
 
 
-def trials(rows: Sequence[Mapping[str, Any]]) -> bytes:
+def trials(rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> bytes:
     figure, axes = blank("Every trial: purged walk-forward rank IC ± one standard error", "rank IC")
     for number, row in enumerate(rows):
         colour = BLUE if row["family"] == "ridge" else RED
@@ -52,7 +52,6 @@ def trials(rows: Sequence[Mapping[str, Any]]) -> bytes:
             number, row["train.rank_ic"], row["train.rank_ic_standard_error"], fmt="o", color=colour, capsize=4
         )
     axes.axhline(0, color=GREY, lw=1)
-    labels = [f"{row['family']}\n{next(iter(row['parameters'].values())):g}" for row in rows]
     axes.set_xticks(range(len(rows)), labels, fontsize=8)
     return png(figure)
 

@@ -144,7 +144,8 @@ def document(order: Commission, estimates: list[Estimate], choice: Choice, recor
     summary = {"trials": rows, "chosen": choice.number, "reason": choice.reason}
     write_whole(record.folder / names.PROBLEM_FILE, order.problem.canonical())
     write_whole(record.folder / names.TRIALS, as_json(summary))
-    write_whole(record.folder / "trials.png", plots.trials(rows))
+    labels = [f"{trial.family}\n{short(trial)}" for trial in configurations]
+    write_whole(record.folder / "trials.png", plots.trials(rows, labels))
     record.run.figures(estimate_figures(estimates[choice.number]))
     record.run.params({"family": configurations[choice.number].family} | configurations[choice.number].parameters)
     record.run.tags({names.TAG_PROBLEM_SHA256: order.problem.sha256, "mlflow.note.content": choice.reason})
