@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tasks import plots_model
-from tasks.domain.explain.diagnosis import Reliability
+from tasks.domain.explain.diagnosis import Calibration, Reliability
 from tasks.domain.explain.explanation import Explanation
 from tasks.domain.explain.reasons import Reason, Standing, ordinal
 from tasks.domain.feature_words import describe
@@ -85,7 +85,7 @@ class Card(NamedTuple):
     skill: Skill | None = None
     by_state: pd.DataFrame | None = None
     explanation: Explanation | None = None
-    calibration: pd.DataFrame | None = None
+    calibration: Calibration | None = None
     reliability: Reliability | None = None
     facts: Mapping[str, str] = {}
 
@@ -135,8 +135,8 @@ def pictures(card: Card) -> dict[str, bytes]:
         found["states.png"] = plots_model.states(card.by_state)
     if card.explanation is not None:
         found |= explained_pictures(card.explanation)
-    if card.calibration is not None and len(card.calibration):
-        found["calibration.png"] = plots_model.calibration(card.calibration, card.purpose.horizon)
+    if card.calibration is not None:
+        found["calibration.png"] = plots_model.calibration(card.calibration.groups, card.purpose.horizon)
     if card.reliability is not None and len(card.reliability.bins):
         found["reliability.png"] = plots_model.reliability(card.reliability)
     return found
@@ -351,13 +351,12 @@ def when(row: pd.Series) -> str:
 
 
 def meaning(card: Card, shown: Mapping[str, str]) -> str:
-    if card.calibration is None or not len(card.calibration):
+    if card.calibration is None:
         return missing("whether they do; no out-of-fold forecasts were handed in")
-    first, last = card.calibration.iloc[0], card.calibration.iloc[-1]
-    gap, error = last["label"] - first["label"], math.hypot(last["standard_error"], first["standard_error"])
-    sure = "more" if gap > SURE * error else "not clearly more"
+    gain, error = card.calibration.gain, card.calibration.standard_error
+    sure = "more" if gain > SURE * error else "not clearly more"
     words = (
-        f"Names of the highest fifth earned {1e4 * gap:+.1f} bp compared with names of the lowest, over "
+        f"Names of the highest fifth earned {1e4 * gain:+.1f} bp compared with names of the lowest, over "
         f"{card.purpose.horizon} sessions and before costs: {sure} than nothing (± {1e4 * error:.1f})."
     )
     return text(words) + shown.get("calibration.png", "") + probabilities(card.reliability, shown)

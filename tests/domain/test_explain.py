@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tasks.domain.errors import UsageError
-from tasks.domain.explain.contributions import contributions, linked, sampled, spread, with_history
+from tasks.domain.explain.contributions import contributions, gives_probability, linked, sampled, spread, with_history
 from tasks.domain.explain.dependence import partial_dependence
 from tasks.domain.explain.diagnosis import by_state, calibration, market_states, reliability
 from tasks.domain.explain.explanation import Table, explain
@@ -21,7 +21,6 @@ from tasks.domain.features.price_only import price_only
 from tasks.domain.inference.catalogue import load
 from tasks.domain.inference.predictor import Predictor, by_row
 from tasks.domain.problem import Problem
-from tasks.domain.statistics import mean_error
 from tests.domain.test_families import FORMS, needs, planted, trial_of
 
 ONE_ROW = Trial("svm", {"form": "regression"})  # any family whose contributions are sampled
@@ -106,6 +105,15 @@ def test_rows_without_enough_history_are_refused() -> None:
         sampled(ONE_ROW, looking_back(), x, previous, np.array([0]), np.array([1]), seed=1)
 
 
+@pytest.mark.parametrize(
+    ("family", "form", "told"),
+    [("logistic", "classification", True), ("tree", "classification", True), ("svm", "classification", False)],
+)
+def test_which_scores_are_probabilities(family: str, form: str, told: bool, shipped: Problem) -> None:
+    assert gives_probability(trial_of(shipped, family, form)) == told
+    assert not gives_probability(trial_of(shipped, "lightgbm", "regression"))
+
+
 def check_adding_up(trial: Trial) -> None:
     sample = planted(1)
     files = fit(trial, sample, seed=7)
@@ -163,25 +171,25 @@ def test_partial_dependence_of_a_sum_is_a_line_that_all_rows_share() -> None:
     assert (product.high - product.low)[[0, -1]].min() > 1
 
 
-def test_error_of_a_mean_by_hand() -> None:
-    values, days = np.array([1.0, 2.0, 3.0, 6.0]), np.arange(4)
-    assert mean_error(values, days, 0) == pytest.approx(values.std(ddof=1) / 2)
-    # The same opinion twice a session is one opinion.
-    assert mean_error(np.repeat(values, 2), np.repeat(days, 2), 0) == pytest.approx(values.std(ddof=1) / 2)
-    # Deviations −2, −1, 0, 3: squares 14, neighbours' products 2 + 0 + 0 with weight 1/2 and twice.
-    assert mean_error(values, days, 1) == pytest.approx(np.sqrt(16 * 4 / 3) / 4)
-    assert np.isnan(mean_error(values, np.zeros(4, dtype=int), 0))
-
-
 def test_calibration_by_hand() -> None:
     """Two sessions of five names; the market's 10 % in the second is nobody's merit."""
     scores = np.tile([1.0, 2.0, 3.0, 4.0, 5.0], 2)
     labels = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, 8.0, 9.0, 10.0, 11.0, 12.0])
-    found = calibration(scores, labels, np.repeat([0, 1], 5), reach=1)
+    told = calibration(scores, labels, np.repeat([0, 1], 5), reach=1)
+    assert (told.gain, told.standard_error) == (4.0, 0.0)
+    found = told.groups
     assert found.index.tolist() == [1, 2, 3, 4, 5]
     assert found["label"].tolist() == [-2.0, -1.0, 0.0, 1.0, 2.0]
     assert found["standard_error"].tolist() == [0.0] * 5
     assert found["rows"].tolist() == [2] * 5
+
+
+def test_error_of_the_gain_knows_that_both_ends_share_their_sessions() -> None:
+    """The ends differ by 2 in one session and by 6 in the other: 4, and half of 6 − 2 as its error."""
+    scores = np.tile([1.0, 2.0, 3.0, 4.0, 5.0], 2)
+    labels = np.array([-1.0, 0.0, 0.0, 0.0, 1.0, -3.0, 0.0, 0.0, 0.0, 3.0])
+    told = calibration(scores, labels, np.repeat([0, 1], 5), reach=1)
+    assert (told.gain, told.standard_error) == pytest.approx((4.0, 2.0))
 
 
 def test_reliability_by_hand() -> None:

@@ -180,3 +180,13 @@ def test_a_higher_confidence_is_a_wider_interval() -> None:
     narrow = statistics.bootstrap_mean_interval(values, 5, confidence=0.5, repetitions=200)
     wide = statistics.bootstrap_mean_interval(values, 5, confidence=0.99, repetitions=200)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
+
+
+def test_error_of_a_mean_by_hand() -> None:
+    values, days = np.array([1.0, 2.0, 3.0, 6.0]), np.arange(4)
+    assert statistics.mean_error(values, days, 0) == pytest.approx(values.std(ddof=1) / 2)
+    # The same opinion twice a session is one opinion.
+    assert statistics.mean_error(np.repeat(values, 2), np.repeat(days, 2), 0) == pytest.approx(values.std(ddof=1) / 2)
+    # Deviations −2, −1, 0, 3: squares 14, neighbours' products 2 + 0 + 0 with weight 1/2 and twice.
+    assert statistics.mean_error(values, days, 1) == pytest.approx(np.sqrt(16 * 4 / 3) / 4)
+    assert np.isnan(statistics.mean_error(values, np.zeros(4, dtype=int), 0))

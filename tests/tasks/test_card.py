@@ -12,7 +12,7 @@ from tasks.card import PAGE, Card, Data, Purpose, Skill, page, pairs_in_order, p
 from tasks.configuration import load_problem
 from tasks.domain.explain.contributions import Contributions
 from tasks.domain.explain.dependence import Dependence
-from tasks.domain.explain.diagnosis import Reliability
+from tasks.domain.explain.diagnosis import Calibration, Reliability
 from tasks.domain.explain.explanation import Explanation
 from tasks.domain.explain.importance import Stability
 from tasks.domain.explain.reasons import Reason, Standing
@@ -68,7 +68,7 @@ def whole(name: str = "return_21") -> Card:
         Skill(0.02, 0.01, 0.5),
         states(name),
         explanation(name),
-        groups,
+        Calibration(groups, 0.002, 0.001),
         Reliability(bins, 0.24, 0.25),
         {name: name},
     )

@@ -85,8 +85,16 @@ def most_rows(trial: Trial) -> int:
 
 def in_log_odds(trial: Trial) -> bool:
     """Whether contributions add up to log odds, and not to the score itself."""
-    form = trial.parameters.get("form", FAMILIES[trial.family].forms[0])
-    return form == "classification" and trial.family in LOG_ODDS
+    return classifies(trial) and trial.family in LOG_ODDS
+
+
+def gives_probability(trial: Trial) -> bool:
+    """Whether a score is the probability of a target above 0."""
+    return classifies(trial) and trial.family in LOG_ODDS + TREES
+
+
+def classifies(trial: Trial) -> bool:
+    return bool(trial.parameters.get("form", FAMILIES[trial.family].forms[0]) == "classification")
 
 
 def linked(trial: Trial, scores: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from tasks.domain.explain.contributions import scores_of, windows_of
 from tasks.domain.inference.predictor import Predictor
@@ -41,9 +42,11 @@ def partial_dependence(
     windows = windows_of(x, previous, rows, predictor.steps)
     grid = quantile_grid(x[:, feature])
     curves = np.empty((len(rows), len(grid)))
-    for at, value in enumerate(grid):
-        windows[:, :, feature] = value
-        curves[:, at] = scores_of(predictor, windows)
+    # As in sampling: threads would wait for one another most of the time.
+    with threadpool_limits(1, user_api="blas"):
+        for at, value in enumerate(grid):
+            windows[:, :, feature] = value
+            curves[:, at] = scores_of(predictor, windows)
     mean = curves.mean(axis=0)
     level = curves - curves.mean(axis=1, keepdims=True) + curves.mean()
     low, high = np.quantile(level, (0.1, 0.9), axis=0)

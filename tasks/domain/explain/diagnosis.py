@@ -16,6 +16,16 @@ QUARTER, YEAR = 63, 252  # sessions
 FEWEST = 20  # sessions on which a state of the market is judged
 
 
+class Calibration(NamedTuple):
+    """`groups`: by group, 1 (lowest scores) to 5: mean `score`, mean `label` less its session's mean (in the label's
+    unit), the `standard_error` of the latter, `rows`. `gain`: mean label of group 5 less that of group 1, with its
+    `standard_error`."""
+
+    groups: pd.DataFrame
+    gain: float
+    standard_error: float
+
+
 class Reliability(NamedTuple):
     """Of probabilities. `bins`: mean `forecast`, observed `frequency`, its `standard_error` and `rows` of each.
 
@@ -28,16 +38,12 @@ class Reliability(NamedTuple):
     brier_of_base_rate: float
 
 
-def calibration(scores: np.ndarray, labels: np.ndarray, sessions: np.ndarray, reach: int) -> pd.DataFrame:
+def calibration(scores: np.ndarray, labels: np.ndarray, sessions: np.ndarray, reach: int) -> Calibration:
     """What names of each fifth of their session's scores brought.
 
     Args:
         scores, labels, sessions: of each out-of-fold row; rows without a score or a label are left out.
         reach: sessions that a label looks ahead.
-
-    Returns:
-        By group, 1 (lowest scores) to 5: mean `score`, mean `label` less its session's mean (in the label's unit), the
-        `standard_error` of the latter, `rows`.
     """
     rows = pd.DataFrame({"session": sessions, "score": scores, "label": labels}).dropna()
     by_session = rows.groupby("session")
@@ -45,7 +51,18 @@ def calibration(scores: np.ndarray, labels: np.ndarray, sessions: np.ndarray, re
     rows["label"] -= by_session["label"].transform("mean")
     rows["session"] = by_session.ngroup()
     found = {group: described(part, reach) for group, part in rows.groupby("group")}
-    return pd.DataFrame.from_dict(found, orient="index", columns=["score", "label", "standard_error", "rows"])
+    groups = pd.DataFrame.from_dict(found, orient="index", columns=["score", "label", "standard_error", "rows"])
+    return Calibration(groups, *difference(rows[rows["group"] == GROUPS], rows[rows["group"] == 1], reach))
+
+
+def difference(high: pd.DataFrame, low: pd.DataFrame, reach: int) -> tuple[float, float]:
+    """Of two mean labels, and its standard error: they are of the same sessions, and so they depend on one another."""
+    means = high["label"].mean(), low["label"].mean()
+    # Each row's part in the difference, scaled to a mean over all rows.
+    parts = pd.concat([(high["label"] - means[0]) / len(high), (means[1] - low["label"]) / len(low)])
+    sessions = pd.concat([high["session"], low["session"]]).to_numpy()
+    error = mean_error(parts.to_numpy() * len(parts), sessions, reach - 1)
+    return float(means[0] - means[1]), error
 
 
 def described(part: pd.DataFrame, reach: int) -> tuple[float, float, float, int]:
