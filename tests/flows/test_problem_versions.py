@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from tasks import freeze, ledger
+from tasks import candidates, freeze, ledger, verification
+from tasks.domain import names
 from tests.support.command import Countersign
 from tests.support.market import market
 
@@ -13,17 +14,25 @@ def success(rank_ic: float) -> dict[str, Any]:
     return {"sentence": "a rank IC that pays for the turnover", "criteria": [criterion]}
 
 
+CONSTRAINTS = {"score_latency_ms": 60_000.0, "instruments": 24}
+
+
+def problem(folder: Path, rank_ic: float) -> Path:
+    return market(folder, "changed", signal=0.0, success=success(rank_ic), constraints=CONSTRAINTS)
+
+
 def test_a_criterion_changed_after_trials_is_told(home: Path, tmp_path: Path, prefect: str) -> None:
     countersign = Countersign(home, prefect)
-    first = countersign.json("retrain", market(tmp_path, "changed", signal=0.0, success=success(0.02)))
+    first = countersign.json("retrain", problem(tmp_path, 0.02))
     assert first["verdict"]["summary"].endswith("problem version 1")
     assert first["verdict"]["changed_criteria"] == []
     own = {f["figure"]: f for f in first["verdict"]["findings"] if f["source"] == "problem"}
     assert own["lockbox.rank_ic"]["threshold"] == "≥ 0.02"
     assert own["probe.score_latency_ms"]["outcome"] == "pass"
+    assert own["lockbox.instruments"]["value"] == 24
     assert own["probe.score_latency_ms"]["value"] > 0
 
-    second = countersign.json("retrain", market(tmp_path, "changed", signal=0.0, success=success(0.01)))
+    second = countersign.json("retrain", problem(tmp_path, 0.01))
     model = second["trained"]["model"]
     words = (
         "since version 1 (after 2 trials had been seen) success.lockbox.rank_ic was changed from at least 0.02 to "
@@ -33,11 +42,12 @@ def test_a_criterion_changed_after_trials_is_told(home: Path, tmp_path: Path, pr
     assert second["verdict"]["summary"].endswith(f"problem version 2; {words}")
     assert second["verdict"]["changed_criteria"] == [words]
     assert (second["verdict"]["problem_version"], second["verdict"]["trials_before_version"]) == (2, 2)
-    assert countersign.json("validate", model)["figures"]["lockbox.trials"] == 4, "those of version 1 count too"
+    trials = candidates.candidate("changed", 2).figures(names.VALIDATE)["lockbox.trials"]
+    assert trials == 4, "those of version 1 count too"
 
     checked = countersign.json("verify", model)
     assert (checked["faults"], checked["warnings"]) == ([], [f"criteria changed: {words}"])
-    assert countersign.json("verify", "changed/1")["warnings"] == []
+    assert verification.verify("changed/1").warnings == []
     version = ledger.get_version("changed", 2)
     assert words in version.description
     assert version.tags["countersign.problem_version"] == "2"
@@ -49,12 +59,11 @@ def test_a_criterion_changed_after_trials_is_told(home: Path, tmp_path: Path, pr
     newest = max(freeze.log_folder("changed").glob("*.json"))
     before = newest.read_bytes()
     newest.unlink()
-    assert countersign.json("verify", model, code=5)["faults"] == [
-        "log problem: does not hold the version that the candidate was trained under"
-    ]
-    assert countersign.json("verify", "changed/1")["faults"] == []
+    missing = "log problem: does not hold the version that the candidate was trained under"
+    assert verification.verify(model).faults == [missing]
+    assert verification.verify("changed/1").faults == []
     newest.write_bytes(before.replace(b"payload", b"Payload"))
-    said = countersign("train", market(tmp_path, "changed", signal=0.0, success=success(0.005)), code=5)
+    said = countersign("train", problem(tmp_path, 0.005), code=5)
     assert "log problem: entry 000002.json is altered" in said
     newest.write_bytes(before)
-    assert countersign.json("verify", model)["faults"] == []
+    assert verification.verify(model).faults == []

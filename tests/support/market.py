@@ -53,6 +53,7 @@ def problem(folder: Path, name: str, data: Path | None = None, **changes: object
             {"family": "lightgbm", "num_leaves": 7, "num_rounds": 20},
         ],
         "splits": {"folds": 3},
+        "constraints": {"turnover": 60.0, "complexity": "high"},  # no latency: whoever tests may be busy elsewhere
     }
     if data is not None:
         fields["source"] = {"kind": "files", "path": str(data)}
