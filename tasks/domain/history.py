@@ -16,7 +16,7 @@ Layout = dict[str, str]
 BESIDES = (
     *("name", "title", "owner", "reviewer", "schedule"),
     *("source", "columns", "calendar", "orders", "series"),
-    *("features", "weights", "families", "seed"),
+    *("features", "feature_file", "weights", "families", "seed"),
 )
 REASON = " (why)"
 GATES = "policy."

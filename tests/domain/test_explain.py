@@ -17,7 +17,7 @@ from tasks.domain.families.catalogue import fit
 from tasks.domain.families.sample import Sample
 from tasks.domain.families.trial import Trial
 from tasks.domain.feature_words import describe, standing
-from tasks.domain.features.price_only import price_only
+from tasks.domain.features.engine import SETS
 from tasks.domain.inference.catalogue import load
 from tasks.domain.inference.predictor import Predictor, by_row
 from tasks.domain.problem import Problem
@@ -218,18 +218,8 @@ def test_states_of_the_market_need_no_future_and_tell_when_it_fails() -> None:
     assert found.loc["2020", "sessions"] == 366
 
 
-WINDOWED = (
-    "ROC MA STD BETA RSQR RESI MAX MIN QTLU QTLD RANK RSV IMAX IMIN IMXD CORR CORD CNTP CNTN CNTD SUMP SUMN SUMD "
-    "VMA VSTD WVMA VSUMP VSUMN VSUMD"
-)
-OF_BAR = "KMID KLEN KMID2 KUP KUP2 KLOW KLOW2 KSFT KSFT2 OPEN0 HIGH0 LOW0 VWAP0"
-ALPHA158 = OF_BAR.split() + [f"{name}{window}" for name in WINDOWED.split() for window in (5, 10, 20, 30, 60)]
-
-
 def test_every_shipped_feature_has_words_of_its_own_and_a_strangers_its_name() -> None:
-    day = pd.Timestamp("2020-01-01")
-    shipped = price_only(pd.DataFrame({"timestamp": [day], "instrument": ["A"], "close": [1.0]})).columns[2:]
-    told = [describe(name) for name in [*ALPHA158, *shipped]]
+    told = [describe(name) for each in SETS.values() for name in each.names]
     assert len(set(told)) == 158 + 13
     assert all(" " in words and "{" not in words for words in told)
     assert describe("return_21") == "21-session return"

@@ -46,7 +46,7 @@ def planted(seed: int, skill: float = 1.0) -> Sample:
 
 
 def given(shipped: Problem, *families: dict[str, Any]) -> Problem:
-    return parse_problem(shipped.model_dump(mode="json") | {"families": list(families)}, "x.yaml")
+    return parse_problem(shipped.model_dump(mode="json") | {"families": list(families), "constraints": {}}, "x.yaml")
 
 
 def trial_of(shipped: Problem, family: str, form: str) -> Trial:
@@ -307,6 +307,7 @@ def test_deep_families_without_pytorch_say_what_to_install(shipped: Problem, mon
         fit(trial_of(shipped, "mlp", "regression"), planted(1), 7)
 
 
+@pytest.mark.slow
 def test_a_sequence_needs_history(shipped: Problem) -> None:
     pytest.importorskip("torch")
     sample = planted(1)

@@ -8,8 +8,12 @@ import pytest
 from tasks.domain import complexity, history, monotone
 from tasks.domain.criteria import Constraints, Criterion
 from tasks.domain.errors import UsageError
+from tasks.domain.families.catalogue import fit
+from tasks.domain.families.sample import Sample
+from tasks.domain.families.trial import Trial
 from tasks.domain.gates import Policy, decide, parse_policy
 from tasks.domain.history import Version, told, warnings
+from tasks.domain.inference.catalogue import load
 from tasks.domain.problem import Problem, parse_problem
 
 WHY = {"why": "because"}
@@ -270,14 +274,13 @@ def test_a_slope_of_the_wrong_sign_is_found() -> None:
 
 
 def test_lightgbm_keeps_its_signs() -> None:
-    from tasks.domain.families import Trial, fit
-    from tasks.domain.inference import FAMILIES
-
     rng = np.random.default_rng(1)
     x = rng.normal(size=(400, 2))
     y = -x[:, 0] + x[:, 1] + 0.1 * rng.normal(size=400)
+    nothing = np.full(400, -1)
     signs = {"a": 1, "b": 1}
-    free = {"num_leaves": 7, "num_rounds": 20, "learning_rate": 0.1, "min_data_in_leaf": 20}
+    free = {"form": "regression", "num_leaves": 7, "num_rounds": 20, "learning_rate": 0.1, "min_data_in_leaf": 20}
+    free |= {"lambda_l2": 0.0, "feature_fraction": 1.0, "monotone_constraints": []}
     for parameters, wrong in ((free, ["a"]), (monotone.constrained("lightgbm", free, signs, ["a", "b"]), [])):
-        score = FAMILIES["lightgbm"](fit(Trial("lightgbm", parameters), x, y, 0))
-        assert monotone.broken(score, x, signs, ["a", "b"]) == wrong
+        predictor = load("lightgbm", fit(Trial("lightgbm", parameters), Sample(x, y, None, nothing), 0))
+        assert monotone.broken(lambda rows, score=predictor: score(rows, nothing), x, signs, ["a", "b"]) == wrong
