@@ -5,7 +5,8 @@ sessions from a fixed seed, and a real panel of 404 names where it is at hand. Q
 its time) runs in an environment of its own, made on the first call below the system's folder for temporary files, or
 given by --peer-python. Seconds are those of the features alone; starting (imports, Qlib's setup) and our compiling
 stand beside them. Memory is the largest sum over a side's processes of what each has for itself plus its part of
-what they share (PSS). vwap is the mean of the four prices, the same numbers for both.
+what they share (PSS), sampled, and no less than the main process's own high-water mark. vwap is the mean of the four
+prices, the same numbers for both.
 
 Two values are equal if both are missing, or differ by no more than 1e-5 of theirs, or of a hundredth of the feature's
 median size where theirs is smaller than that. Prints a table and, as its last line, one JSON object of the synthetic
@@ -13,6 +14,7 @@ panel: ratios are theirs over ours.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -145,18 +147,19 @@ def run(command: list[str], result: Path) -> Side:
 
 
 def memory(pid: int) -> int:
-    """Bytes of a process and its children, what they share counted once."""
+    """Bytes of a process and its children, what they share counted once; at least its own highest so far."""
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0
-    total = 0
+    total, highest = 0, 0
     for each in family:
-        try:
+        with contextlib.suppress(psutil.Error):
             total += int(each.memory_full_info().pss)
-        except psutil.Error:
-            continue
-    return total
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        highest = 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return max(total, highest)
 
 
 def compare(mine: Path, theirs: Path) -> Compared:
