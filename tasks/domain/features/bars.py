@@ -84,8 +84,8 @@ def latest(bars: pd.DataFrame, since: pd.Timestamp, history: int) -> pd.DataFram
     """The bars of sessions ≥ `since` and of the `history` sessions before."""
     times = stamps(bars)
     sessions = np.sort(pd.unique(times))
-    first = max(np.searchsorted(sessions, np.datetime64(since)) - history, 0)
-    return bars if first == 0 else bars[times >= sessions[first]]
+    first = max(int(np.searchsorted(sessions, np.datetime64(since))) - history, 0)
+    return bars if first == 0 else bars.loc[times >= sessions[first]]
 
 
 def has_history(bars: Bars, history: int) -> np.ndarray:
