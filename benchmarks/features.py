@@ -5,7 +5,8 @@ sessions from a fixed seed, and a real panel of 404 names where it is at hand. Q
 its time) runs in an environment of its own, made on the first call below the system's folder for temporary files, or
 given by --peer-python. Seconds are those of the features alone; starting (imports, Qlib's setup) and our compiling
 stand beside them. Memory is the largest sum over a side's processes of what each has for itself plus its part of
-what they share (PSS). vwap is the mean of the four prices, the same numbers for both.
+what they share (PSS), sampled, and no less than the main process's own high-water mark. vwap is the mean of the four
+prices, the same numbers for both.
 
 Two values are equal if both are missing, or differ by no more than 1e-5 of theirs, or of a hundredth of the feature's
 median size where theirs is smaller than that. Prints a table and, as its last line, one JSON object of the synthetic
@@ -13,6 +14,7 @@ panel: ratios are theirs over ours.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -50,18 +52,18 @@ class Compared(NamedTuple):
     worst: list[str]
 
 
-def synthetic() -> dict[str, np.ndarray]:
+def synthetic(names: int = NAMES) -> dict[str, np.ndarray]:
     """Daily bars on weekdays: fat tails, names of different calm."""
     rng = np.random.default_rng(7)
-    steps = rng.standard_t(5, size=(SESSIONS, NAMES)) * rng.uniform(0.005, 0.02, NAMES)
+    steps = rng.standard_t(5, size=(SESSIONS, names)) * rng.uniform(0.005, 0.02, names)
     close = np.round(50 * np.exp(np.clip(np.cumsum(steps, axis=0), -3, 3)), 2)
     opened = np.round(np.vstack([close[:1], close[:-1]]) * np.exp(0.003 * rng.normal(size=close.shape)), 2)
     high = np.round(np.maximum(opened, close) * (1 + 0.004 * rng.random(close.shape)), 2) + 0.01
     low = np.round(np.minimum(opened, close) * (1 - 0.004 * rng.random(close.shape)), 2) - 0.01
     volume = np.round(np.exp(13 + 0.5 * rng.normal(size=close.shape)))
     days = np.busday_offset("2010-01-04", np.arange(SESSIONS))
-    names = np.array([f"N{number:05d}" for number in range(NAMES)])
-    return {"days": days, "names": names, "open": opened, "high": high, "low": low, "close": close, "volume": volume}
+    called = np.array([f"N{number:05d}" for number in range(names)])
+    return {"days": days, "names": called, "open": opened, "high": high, "low": low, "close": close, "volume": volume}
 
 
 def real(path: Path) -> dict[str, np.ndarray]:
@@ -87,21 +89,30 @@ def peer_python(given: Path | None) -> Path:
     return python
 
 
-def ours(panel_file: str, result: str) -> None:
-    """Our side, in a process of its own."""
-    begun = time.perf_counter()
+def as_bars(panel: dict[str, np.ndarray]) -> Any:
+    """A panel as a long DataFrame of bars; the panel's fields are used up."""
     import pandas as pd
 
-    from tasks.domain.features import engine
-
-    with np.load(panel_file) as stored:
-        panel = dict(stored)
     session, name = np.nonzero(~np.isnan(panel["close"]))
     names = pd.array(panel["names"].astype(object), dtype="str")
     bars = pd.DataFrame({"timestamp": panel["days"].astype("datetime64[us]")[session], "instrument": names[name]})
     for field in (*PRICES, "vwap", "volume"):
         bars[field] = panel.pop(field)[session, name]
-    del session, name
+    return bars
+
+
+def with_vwap(panel: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return panel | {"vwap": sum(panel[price] for price in PRICES) / 4}
+
+
+def ours(panel_file: str, result: str) -> None:
+    """Our side, in a process of its own."""
+    begun = time.perf_counter()
+    from tasks.domain.features import engine
+
+    with np.load(panel_file) as stored:
+        panel = dict(stored)
+    bars = as_bars(panel)
     ready, spent = time.perf_counter(), time.process_time()
     engine.prepare(["alpha158"])
     compiled, compiled_cpu = time.perf_counter(), time.process_time()
@@ -145,18 +156,19 @@ def run(command: list[str], result: Path) -> Side:
 
 
 def memory(pid: int) -> int:
-    """Bytes of a process and its children, what they share counted once."""
+    """Bytes of a process and its children, what they share counted once; at least its own highest so far."""
     try:
         family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0
-    total = 0
+    total, highest = 0, 0
     for each in family:
-        try:
+        with contextlib.suppress(psutil.Error):
             total += int(each.memory_full_info().pss)
-        except psutil.Error:
-            continue
-    return total
+    with contextlib.suppress(OSError):
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        highest = 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    return max(total, highest)
 
 
 def compare(mine: Path, theirs: Path) -> Compared:
@@ -190,7 +202,7 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def measure(title: str, panel: dict[str, np.ndarray], peer: Path, folder: Path) -> dict[str, Any]:
-    panel = panel | {"vwap": sum(panel[price] for price in PRICES) / 4}
+    panel = with_vwap(panel)
     source = folder / "panel.npz"
     np.savez(source, **panel)
     bars = int((~np.isnan(panel["close"])).sum())

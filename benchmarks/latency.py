@@ -20,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tasks.domain.features import engine
 from tasks.domain.features.bars import LONGEST_HOLE
-from tasks.domain.inference import FAMILIES
+from tasks.domain.inference.boosting import FILE as BOOSTER
+from tasks.domain.inference.catalogue import load
 
 NAMES, SESSIONS, ROUNDS, LEAVES = 500, 130, 100, 31
 FEATURES = ["alpha158"]
@@ -65,19 +66,22 @@ def main() -> None:
     bars = made()
     print(f"{NAMES} names, {', '.join(FEATURES)}; compiling and training", flush=True)
     engine.prepare(FEATURES)
-    predict = FAMILIES["lightgbm"](trained(engine.compute(FEATURES, bars)))
+    predict = load("lightgbm", {BOOSTER: trained(engine.compute(FEATURES, bars)).encode()})
     days = np.sort(bars["timestamp"].unique())
     day = days[-1]
     window = bars[bars["timestamp"] >= days[-1 - engine.history_of(FEATURES) - LONGEST_HOLE]]
-    ready = engine.compute(FEATURES, window, since=day).x
+    ready = engine.compute(FEATURES, window, since=day)
 
     def score() -> np.ndarray:
-        return predict(engine.compute(FEATURES, window, since=day).x)
+        rows = engine.compute(FEATURES, window, since=day)
+        return predict(rows.x, rows.previous)
 
     for _ in range(20):
         score()
     # In turn, so that a busy moment of the machine falls on both.
-    timed = np.array([[milliseconds(score), milliseconds(lambda: predict(ready))] for _ in range(repetitions)])
+    timed = np.array(
+        [[milliseconds(score), milliseconds(lambda: predict(ready.x, ready.previous))] for _ in range(repetitions)]
+    )
     (p50, floor_p50), (p99, floor_p99) = np.percentile(timed, [50, 99], axis=0)
     print(f"bars to scores: p50 {p50:.2f} ms, p99 {p99:.2f} ms over {repetitions} repetitions")
     print(f"floor, scores of a finished matrix: p50 {floor_p50:.2f} ms, p99 {floor_p99:.2f} ms")

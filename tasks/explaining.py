@@ -14,7 +14,7 @@ from tasks.domain import metrics
 from tasks.domain.complexity import TIERS, word
 from tasks.domain.evaluation import Panel, Score, forecast_rows, score_table, scored_folds
 from tasks.domain.explain import diagnosis
-from tasks.domain.explain.contributions import in_log_odds
+from tasks.domain.explain.contributions import gives_probability
 from tasks.domain.explain.explanation import Table, explain
 from tasks.domain.labels import reach
 from tasks.domain.problem import Problem
@@ -48,7 +48,7 @@ def explain_model(
     stamps, ahead = known.keys["timestamp"].to_numpy(), reach(problem.horizon)
     names = known.keys["instrument"].to_numpy(dtype=object)
     whole = Table(known.x, known.columns, known.previous, stamps, names)
-    probable = in_log_odds(chosen.trial)
+    probable = gives_probability(chosen.trial)
     happened = np.where(np.isnan(known.y[rows]), np.nan, known.y[rows] > 0)
     write_card(
         Card(

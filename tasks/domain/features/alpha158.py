@@ -33,7 +33,6 @@ from .bars import Bars, Block
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
 COLUMNS = (*PRICE_COLUMNS, "volume")
-OPTIONAL = ("vwap",)  # taken where the bars have it
 WINDOWS = (5, 10, 20, 30, 60)
 LONGEST_WINDOW = WINDOWS[-1]
 COLUMNS_PER_BLOCK = 1024
@@ -112,12 +111,11 @@ def columns(bars: Bars) -> np.ndarray:
 
     The logarithms are numpy's in float32, as they are in Qlib: another library's differ in the last bit.
     """
-    given = {name: bars.table[name].to_numpy("float64") for name in (*COLUMNS, *OPTIONAL) if name in bars.table}
-    opened, high, low, close = (given[name] for name in PRICE_COLUMNS)
-    vwap = given["vwap"] if "vwap" in given else (opened + high + low + close) / 4
-    base = np.empty((8, len(close)), dtype="float32")
-    for row, values in enumerate((opened, high, low, close, vwap, given["volume"])):
-        base[row] = values
+    base = np.empty((8, len(bars.code)), dtype="float32")
+    for row, name in enumerate(PRICE_COLUMNS):
+        base[row] = bars.values(name)
+    base[4] = bars.values("vwap") if "vwap" in bars.given else sum(map(bars.values, PRICE_COLUMNS)) / 4
+    base[5] = bars.values("volume")
     volume = base[5]
     with np.errstate(divide="ignore", invalid="ignore"):
         np.log(volume + np.float32(1), out=base[6])

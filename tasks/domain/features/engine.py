@@ -33,12 +33,11 @@ class Rows(NamedTuple):
 
 
 class FeatureSet(NamedTuple):
-    """A named set of features: `columns` of the bars it needs beside the keys, `optional` ones that it takes where they
-    are; `names` of its features; `history`: how many sessions before its own a value looks at; `function`: a `Part`
-    of given bars, with a number of threads."""
+    """A named set of features. `columns`: those of the bars it needs beside the keys; `names`: of its features;
+    `history`: how many sessions before its own a value looks at; `function`: a `Part` of given bars, with a number of
+    threads."""
 
     columns: tuple[str, ...]
-    optional: tuple[str, ...]
     names: tuple[str, ...]
     history: int
     function: Callable[[Bars, int], "Part"]
@@ -71,12 +70,12 @@ def windows(bars: Bars, threads: int) -> Part:
     def write(place: np.ndarray, out: np.ndarray) -> None:
         alpha158.alpha158(bars, place, out, threads)
 
-    return Part(np.ones(len(bars.table), dtype=bool), write)
+    return Part(np.ones(len(bars.code), dtype=bool), write)
 
 
 SETS = {
-    "price_only": FeatureSet(price_only.COLUMNS, (), price_only.NAMES, price_only.LONGEST_WINDOW, ranks),
-    "alpha158": FeatureSet(alpha158.COLUMNS, alpha158.OPTIONAL, alpha158.NAMES, alpha158.LONGEST_WINDOW, windows),
+    "price_only": FeatureSet(price_only.COLUMNS, price_only.NAMES, price_only.LONGEST_WINDOW, ranks),
+    "alpha158": FeatureSet(alpha158.COLUMNS, alpha158.NAMES, alpha158.LONGEST_WINDOW, windows),
 }
 
 
@@ -122,9 +121,7 @@ def compute(
     history = max(part.history for part in sets)
     if since is not None:
         bars = latest(bars, since, history + LONGEST_HOLE)
-    used = {column for part in sets for column in (*part.columns, *part.optional)}
-    # A user's function may look at any column.
-    arranged = arrange(bars, [column for column in bars.columns if column not in KEYS and (mine or column in used)])
+    arranged = arrange(bars)
     parts = [part.function(arranged, threads) for part in sets]
     asked = has_history(arranged, history)
     if since is not None:
@@ -156,7 +153,7 @@ def check_columns(features: Sequence[str], sets: Sequence[FeatureSet], bars: pd.
 def written(bars: Bars, rows: np.ndarray, sets: Sequence[FeatureSet], parts: Sequence[Part]) -> Rows:
     """The asked `rows` of the bars in their order by time, with the values of all parts side by side."""
     rows = rows[np.argsort(bars.session[rows], kind="stable")]
-    place = np.full(len(bars.table), -1, dtype=np.int64)
+    place = np.full(len(bars.code), -1, dtype=np.int64)
     place[rows] = np.arange(len(rows))
     names = [name for part in sets for name in part.names]
     x = np.empty((len(rows), len(names)), dtype="float32" if set(alpha158.NAMES) <= set(names) else "float64")
@@ -199,17 +196,16 @@ def own_set(name: str, function: Own) -> FeatureSet:
         raise ValueError(f"own feature {name}: say how many sessions it looks back, as in def {name}(bars, history=20)")
 
     def evaluated(bars: Bars, _threads: int) -> Part:
-        values = own_values(name, function, bars.table)
+        values = own_values(name, function, bars.table())
         return ready(values[:, np.newaxis], np.ones(len(values), dtype=bool))
 
-    return FeatureSet((), (), (name,), declared.default, evaluated)
+    return FeatureSet((), (name,), declared.default, evaluated)
 
 
 def own_values(name: str, function: Own, table: pd.DataFrame) -> np.ndarray:
     """One float64 per bar from a user's function; raises ValueError where it gives something else."""
     try:
-        # A copy, so that a function that writes into its input changes nothing for the others.
-        given = function(table.copy())
+        given = function(table)
     except KeyError as fault:
         raise ValueError(f"own feature {name}: the bars have no column {fault}; they have {list(table)}") from fault
     if isinstance(given, pd.Series) and not given.index.equals(table.index):

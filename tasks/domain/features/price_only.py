@@ -26,7 +26,7 @@ def price_only(bars: Bars) -> np.ndarray:
     Windows count the panel's sessions. Returns rows of `bars` × `NAMES`, float64, NaN where the history is too short.
     """
     close = np.full((len(bars.sessions), len(bars.names)), np.nan)
-    close[bars.session, bars.code] = bars.table["close"].to_numpy("float64")
+    close[bars.session, bars.code] = bars.values("close")
     # A session without a bar (a halt, a row set aside) is bridged by the last known close, or every window that
     # contains it would be lost; it gets no row of its own.
     log_price = pd.DataFrame(np.log(close)).ffill(limit=LONGEST_HOLE)
