@@ -1,4 +1,4 @@
-"""Qlib's LightGBM workflow on a panel: `PYTHON qlib_workflow.py PANEL.npz SETTINGS.json`, by a Python with pyqlib 0.9.7.
+"""Qlib's LightGBM workflow on a panel: `PYTHON qlib_workflow.py PANEL.npz SETTINGS.json`, run by pyqlib 0.9.7's Python.
 
 PANEL.npz is as for qlib_side.py; SETTINGS.json holds `train` and `test` (first and last day of each), `horizon` and
 LightGBM's `parameters`. Runs what Qlib's own example runs (features, dataset, fit, predict, record with signal
@@ -7,6 +7,7 @@ line with the seconds of each step as soon as all is done.
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -18,6 +19,9 @@ from qlib_side import store
 
 def main() -> None:
     source, settings_file = sys.argv[1:]
+    # Qlib and its parts print what they like; the figures are to be alone on standard output.
+    figures = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     begun = time.perf_counter()
     import qlib
     from qlib.contrib.data.handler import Alpha158
@@ -61,7 +65,7 @@ def main() -> None:
             R.save_objects(model=model)
             marks.append(time.perf_counter())
     steps = dict(zip(("features_s", "fit_s", "record_s"), np.diff(marks).tolist(), strict=True))
-    print(json.dumps(steps | {"start_s": marks[0] - begun, "wall_s": marks[-1] - marks[0]}), flush=True)
+    print(json.dumps(steps | {"start_s": marks[0] - begun, "wall_s": marks[-1] - marks[0]}), file=figures, flush=True)
 
 
 if __name__ == "__main__":

@@ -120,11 +120,8 @@ def measured(panel: dict[str, np.ndarray], rounds: int, folder: Path, python: st
 def report(who: str, side: Side) -> None:
     said = side.figures
     alone = f"; LightGBM alone {said['lightgbm_s']:.1f} s" if "lightgbm_s" in said else ""
-    print(
-        f"  {who:>11}: {said['wall_s']:6.1f} s (features {said['features_s']:.1f}, fit {said['fit_s']:.1f}, predict and "
-        f"record {said['record_s']:.1f}), peak {side.peak_bytes / 2**20:6.0f} MB{alone}",
-        flush=True,
-    )
+    steps = ", ".join(f"{step} {said[f'{step}_s']:.1f}" for step in ("features", "fit", "record"))
+    print(f"  {who:>11}: {said['wall_s']:6.1f} s ({steps}), peak {side.peak_bytes / 2**20:6.0f} MB{alone}", flush=True)
 
 
 def main() -> None:
