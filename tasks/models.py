@@ -37,7 +37,7 @@ def save(folder: Path, spec: dict[str, Any], files: dict[str, bytes], own: bytes
 
     Args:
         spec: `features`: names of the sets; `columns`: the features in the model's order; `inputs`: columns of bars
-            that they are made of; `family`.
+            that they are made of; `family`; for a meta-labelled model `momentum_sessions` of the side it backs.
         files: the family's parameters, name → content.
         own: the problem's file of features, if it has one.
     """

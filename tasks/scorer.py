@@ -65,7 +65,8 @@ class Scorer(PythonModel):  # type: ignore[misc]
         folder = Path(context.artifacts["parameters"])
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         self.spec = spec
-        self.engine = sys.modules[package(Path(context.artifacts["features"])) + ".engine"]
+        features = package(Path(context.artifacts["features"]))
+        self.engine, self.sides = sys.modules[f"{features}.engine"], sys.modules[f"{features}.side"].sides
         own = context.artifacts.get("own")
         self.own = self.engine.own_features(Path(own).read_text()) if own else {}
         # Now, not at the first score: compiling takes seconds.
@@ -105,6 +106,8 @@ class Scorer(PythonModel):  # type: ignore[misc]
         if list(rows.names) != self.spec["columns"]:
             raise ValueError(f"the features are {list(rows.names)}; the model was fitted on {self.spec['columns']}")
         scores = self.predictor(rows.x, rows.previous)
+        if (sessions := self.spec.get("momentum_sessions")) is not None:  # what a meta-labelled score backs
+            scores = self.sides(bars, sessions, rows.timestamp, rows.instrument) * scores
         return pd.DataFrame({"timestamp": rows.timestamp, "instrument": rows.instrument, "score": scores})
 
 

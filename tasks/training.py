@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -20,6 +20,7 @@ from tasks.domain.features import engine
 from tasks.domain.leaks import check_causal
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Choice
+from tasks.domain.targets import MetaLabel
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
 from tasks.recording import Record, attest, signed_file
 from tasks.searching import Outcome, obedient
@@ -121,12 +122,14 @@ def fit_chosen(order: Commission, known: Panel, trial: Trial) -> dict[str, bytes
 @task(cache_policy=NO_CACHE)
 def save(order: Commission, known: Panel, trial: Trial, files: dict[str, bytes], record: Record, folder: Path) -> str:
     """Save the model below `folder` and log it; returns its address."""
-    spec = {
+    spec: dict[str, Any] = {
         "features": order.problem.features,
         "columns": known.columns,
         "inputs": bar_columns(order),
         "family": trial.family,
     }
+    if isinstance(order.problem.label, MetaLabel):
+        spec["momentum_sessions"] = order.problem.label.momentum_sessions
     own = None if order.problem.feature_file is None else feature_file(order.problem)
     models.save(folder, spec, files, own)
     return ledger.store_model(record.run, order.problem.name, folder)

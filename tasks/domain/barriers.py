@@ -41,14 +41,6 @@ def session_volatility(close: pd.DataFrame, sessions: int) -> pd.DataFrame:
     return returns.ewm(span=sessions, min_periods=sessions).std()
 
 
-def momentum_side(close: pd.DataFrame, sessions: int) -> pd.DataFrame:
-    """The side a simple rule takes: 1 (long) what rose over the last `sessions`, −1 (short) what fell, 0 neither.
-
-    NaN where one of the two bars is missing.
-    """
-    return sign(close / close.shift(sessions) - 1)
-
-
 def triple_barrier(close: pd.DataFrame, horizon: int, barriers: Barriers, side: pd.DataFrame | float = 1.0) -> Touch:
     """Where a position first gains or loses a multiple of its volatility, or else stands after `horizon` sessions.
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tasks.domain.barriers import meta_label, momentum_side, triple_barrier
+from tasks.domain.barriers import meta_label, triple_barrier
+from tasks.domain.features.side import momentum_side
 from tasks.domain.labels import forward_return, reach, session_rank
 from tasks.domain.targets import ForwardReturn, Label, MetaLabel, SessionRank, TripleBarrier
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from pydantic import TypeAdapter
 
-from tasks.domain.barriers import meta_label, momentum_side, session_volatility, triple_barrier
+from tasks.domain.barriers import meta_label, session_volatility, triple_barrier
 from tasks.domain.errors import UsageError
+from tasks.domain.features.side import momentum_side
 from tasks.domain.labelling import target
 from tasks.domain.labels import forward_return, reach, session_rank
 from tasks.domain.problem import Problem, parse_problem
