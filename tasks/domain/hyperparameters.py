@@ -19,7 +19,6 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
-Sign = Literal[-1, 0, 1]
 
 
 @dataclass(frozen=True, config=ConfigDict(strict=True, extra="forbid"))
@@ -121,8 +120,6 @@ class SVM(Tried):
 
 
 class LightGBM(Tried):
-    """`monotone_constraints`: a sign for each feature in their order, or none at all."""
-
     family: Literal["lightgbm"]
     form: OneOf[Form] = "regression"
     num_leaves: Value[Annotated[int, Field(ge=2)]] = 15
@@ -131,7 +128,6 @@ class LightGBM(Tried):
     min_data_in_leaf: Value[Count] = 200
     lambda_l2: Value[NotNegative] = 0.0
     feature_fraction: Value[Share] = 1.0
-    monotone_constraints: tuple[Sign, ...] = ()
 
 
 class Network(Tried):
@@ -169,7 +165,7 @@ Given = Any  # a fixed value, a tuple of choices, or a Range
 def space(family: Family) -> dict[str, Given]:
     """Each hyper-parameter's fixed value, tuple of choices or `Range`, in the order of the schema.
 
-    A list of one choice is a fixed value; a value that is a vector of numbers is given as a list.
+    A list of one choice is a fixed value.
     """
     return space_of(family)
 
@@ -180,8 +176,6 @@ def space_of(family: Tried) -> dict[str, Given]:
 
 
 def simplest(given: Any) -> Given:
-    if isinstance(given, tuple):
-        return list(given)
     if not isinstance(given, list):
         return given
     choices = tuple(dict.fromkeys(given))

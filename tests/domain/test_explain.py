@@ -29,7 +29,6 @@ LINEAR = {"mean": [1.0, 2.0], "spread": [2.0, 1.0], "coefficients": [3.0, -1.0],
 STUMP = {
     "form": "regression",
     "num_rounds": 1,
-    "monotone_constraints": [],
     "num_leaves": 2,
     "learning_rate": 1.0,
     "min_data_in_leaf": 1,

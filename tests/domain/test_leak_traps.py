@@ -52,7 +52,6 @@ SMALL: dict[str, dict[str, Any]] = {
         "min_data_in_leaf": 5,
         "lambda_l2": 0.0,
         "feature_fraction": 1.0,
-        "monotone_constraints": [],
     },
     "mlp": NETWORK,
     "sequence": NETWORK | {"steps": 2},

@@ -280,7 +280,7 @@ def test_lightgbm_keeps_its_signs() -> None:
     nothing = np.full(400, -1)
     signs = {"a": 1, "b": 1}
     free = {"form": "regression", "num_leaves": 7, "num_rounds": 20, "learning_rate": 0.1, "min_data_in_leaf": 20}
-    free |= {"lambda_l2": 0.0, "feature_fraction": 1.0, "monotone_constraints": []}
+    free |= {"lambda_l2": 0.0, "feature_fraction": 1.0}
     for parameters, wrong in ((free, ["a"]), (monotone.constrained("lightgbm", free, signs, ["a", "b"]), [])):
         predictor = load("lightgbm", fit(Trial("lightgbm", parameters), Sample(x, y, None, nothing), 0))
         assert monotone.broken(lambda rows, score=predictor: score(rows, nothing), x, signs, ["a", "b"]) == wrong

@@ -3,7 +3,6 @@
 import re
 from typing import Any
 
-from tasks.domain.errors import UsageError
 from tasks.domain.families.sample import Sample
 from tasks.domain.inference.boosting import FILE
 
@@ -11,14 +10,10 @@ OBJECTIVES = {"regression": "regression", "classification": "binary"}
 
 
 def lightgbm(parameters: dict[str, Any], sample: Sample, seed: int, num_threads: int) -> dict[str, bytes]:
-    """The booster's text. Rows in float32 are read where they lie, without a copy.
-
-    Raises:
-        UsageError: the signs of `monotone_constraints` are not one for each feature.
-    """
+    """The booster's text. Rows in float32 are read where they lie, without a copy."""
     import lightgbm
 
-    handled = ("form", "num_rounds", "monotone_constraints")
+    handled = ("form", "num_rounds")
     settings = {name: value for name, value in parameters.items() if name not in handled} | {
         "objective": OBJECTIVES[parameters["form"]],
         "seed": seed,
@@ -28,8 +23,6 @@ def lightgbm(parameters: dict[str, Any], sample: Sample, seed: int, num_threads:
         "force_row_wise": True,
         "verbosity": -1,
     }
-    if signs := parameters["monotone_constraints"]:
-        settings["monotone_constraints"] = one_for_each(signs, sample.x.shape[1])
     target = sample.y > 0 if parameters["form"] == "classification" else sample.y
     data = lightgbm.Dataset(
         sample.x, target, weight=sample.weight, params={"verbosity": -1, "num_threads": num_threads}
@@ -37,11 +30,3 @@ def lightgbm(parameters: dict[str, Any], sample: Sample, seed: int, num_threads:
     text = lightgbm.train(settings, data, num_boost_round=parameters["num_rounds"]).model_to_string()
     # The text tells the number of threads, which is how it was fitted and not what.
     return {FILE: re.sub(r"\[num_threads: \d+\]\n", "", text).encode()}
-
-
-def one_for_each(signs: list[int], features: int) -> list[int]:
-    if len(signs) != features:
-        raise UsageError(
-            f"lightgbm: monotone_constraints has {len(signs)} signs for {features} features; give one for each feature"
-        )
-    return signs
