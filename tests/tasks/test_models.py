@@ -76,7 +76,9 @@ def fitted(bars: pd.DataFrame) -> dict[str, tuple[dict[str, Any], dict[str, byte
 
 def trial_of(family: str) -> Trial:
     shipped = load_problem("sp500_alpha").model_dump(mode="json")
-    given = parse_problem(shipped | {"families": [{"family": family} | SMALL.get(family, {})]}, "x.yaml")
+    given = parse_problem(
+        shipped | {"families": [{"family": family} | SMALL.get(family, {})], "constraints": {}}, "x.yaml"
+    )
     return grid(given.families[0])[0]
 
 
