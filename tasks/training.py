@@ -28,11 +28,12 @@ from tasks.snapshots import Snapshot
 
 
 class Commission(NamedTuple):
-    """What is to be trained, from what; `candidate` names the result for ever."""
+    """What is to be trained, from what; `candidate` names the result for ever, `own` is the problem's feature file."""
 
     problem: Problem
     snapshot: Snapshot
     candidate: str
+    own: bytes | None = None
 
     @property
     def folder(self) -> Path:
@@ -46,7 +47,8 @@ class Commission(NamedTuple):
 def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
     """Name the candidate by all it depends on; `force` starts a further attempt once the last one was decided."""
     content = [snapshot.sha256, problem.sha256, code_sha256(), lock_sha256()]
-    content += [] if problem.feature_file is None else [sha256(feature_file(problem))]
+    own = None if problem.feature_file is None else feature_file(problem.feature_file)
+    content += [] if own is None else [sha256(own)]
     stem = f"{snapshot.key}-{sha256(as_json(content))[:16]}"
     attempt = 1
     while evidence.is_signed(evidence.candidate_folder(problem.name, f"{stem}-{attempt + 1}"), names.TRAIN):
@@ -54,7 +56,7 @@ def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
     last = evidence.candidate_folder(problem.name, f"{stem}-{attempt}")
     if force and evidence.is_signed(last, names.DECIDE):
         attempt += 1
-    return Commission(problem, snapshot, f"{stem}-{attempt}")
+    return Commission(problem, snapshot, f"{stem}-{attempt}", own)
 
 
 @task(cache_policy=NO_CACHE)
@@ -73,37 +75,35 @@ def load(order: Commission) -> Panel:
     Raises:
         UsageError: a feature looks into the future, or further back than it says, or cannot be computed.
     """
-    bars, own = order.snapshot.read(lake.DEVELOPMENT), own_features(order.problem)
+    bars, own = order.snapshot.read(lake.DEVELOPMENT), own_features(order)
     check_causal(order.problem.features, bars, own)
     return panel(bars, order.problem, own)
 
 
-def feature_file(problem: Problem) -> bytes:
-    """The content of the problem's own file of features.
+def feature_file(path: str) -> bytes:
+    """The content of a problem's own file of features.
 
     Raises:
         UsageError: it cannot be read.
     """
-    path = Path(str(problem.feature_file))
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except OSError as fault:
         raise UsageError(f"feature_file {path}: cannot be read ({fault.strerror})") from None
 
 
-def own_features(problem: Problem) -> dict[str, engine.Own]:
+def own_features(order: Commission) -> dict[str, engine.Own]:
     """The functions of the problem's own file of features, as its model will have them.
 
     Raises:
         UsageError: it is no Python file that can be run.
     """
-    if problem.feature_file is None:
+    if order.own is None:
         return {}
-    source = feature_file(problem).decode(errors="replace")
     try:
-        return engine.own_features(source)
+        return engine.own_features(order.own.decode())
     except Exception as fault:  # noqa: BLE001 - a user's code may fail in any way
-        raise UsageError(f"feature_file {problem.feature_file}: {type(fault).__name__}: {fault}") from None
+        raise UsageError(f"feature_file {order.problem.feature_file}: {type(fault).__name__}: {fault}") from None
 
 
 def inputs(known: Panel) -> pl.DataFrame:
@@ -130,8 +130,7 @@ def save(order: Commission, known: Panel, trial: Trial, files: dict[str, bytes],
     }
     if isinstance(order.problem.label, MetaLabel):
         spec["momentum_sessions"] = order.problem.label.momentum_sessions
-    own = None if order.problem.feature_file is None else feature_file(order.problem)
-    models.save(folder, spec, files, own)
+    models.save(folder, spec, files, order.own)
     return ledger.store_model(record.run, order.problem.name, folder)
 
 
