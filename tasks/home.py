@@ -53,8 +53,8 @@ def prepare() -> Path:
         "OMP_WAIT_POLICY": "PASSIVE",
         # A stage uses the memory of its arrays again; given back to the system after each, it costs a quarter of the
         # time to get it anew (glibc; nothing to others).
-        "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
-        "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+        "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": str(caches / "cache" / "matplotlib"),
     }

@@ -43,8 +43,11 @@ def time_scoring(case: Case) -> accuracy.Figures:
     """99th percentile (nearest rank) of the wall-clock time in ms that the lockbox's last session takes to be scored.
 
     Asked REPETITIONS times, each with the newest SESSIONS sessions of bars, or twice, four times … as many where the
-    last session's scores need more; the first call, which may load or compile, is not counted.
+    last session's scores need more; the first call, which may load or compile, is not counted. Not measured where the
+    problem asks nothing of it: it takes seconds.
     """
+    if all(criterion.figure != criteria.LATENCY for criterion in case.problem.criteria()):
+        return {}
     bars = needed(case)
     times = []
     for _ in range(REPETITIONS):

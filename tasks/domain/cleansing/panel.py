@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 Places = npt.NDArray[np.uint32]
 PRICES = ("open", "high", "low", "close")
-SLICE_ROWS = 500_000
+SLICE_ROWS = 250_000
 SECOND = 1_000_000
 
 
