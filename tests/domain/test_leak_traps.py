@@ -57,6 +57,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "sequence": NETWORK | {"steps": 2},
 }
 DEEP = ("mlp", "sequence")
+# Their libraries take seconds to import.
+SLOW = ("tree", "forest", *DEEP)
+EVERY = [pytest.param(family, marks=pytest.mark.slow) if family in SLOW else family for family in FAMILIES]
 SPLITS = [WalkForward(folds=2), Combinatorial(groups=4, test_groups=2)]
 
 
@@ -94,7 +97,7 @@ def test_a_label_that_overlaps_the_split_is_refused(
         evaluate(Trial("ridge", SMALL["ridge"]), known, problem)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 @pytest.mark.parametrize("splits", SPLITS, ids=lambda splits: splits.kind)
 def test_a_fit_sees_its_training_sessions_only(
     family: str, splits: WalkForward | Combinatorial, known: Panel, problem: Problem, monkeypatch: pytest.MonkeyPatch
