@@ -12,7 +12,7 @@ from tasks import lake
 from tasks.card import Card, Data, Skill, purpose, write_card
 from tasks.domain import metrics
 from tasks.domain.complexity import TIERS, word
-from tasks.domain.evaluation import Panel, Score, forecast_rows, score_table, scored_folds
+from tasks.domain.evaluation import Panel, Score, forecast_rows, score_table, scored_folds, traded
 from tasks.domain.explain import diagnosis
 from tasks.domain.explain.contributions import gives_probability
 from tasks.domain.explain.explanation import Table, explain
@@ -75,11 +75,6 @@ def one_path(scores: Sequence[Score], known: Panel) -> tuple[np.ndarray, np.ndar
     forecasts = forecast_rows(scores, known)
     first = forecasts[forecasts["path"] == forecasts["path"].min()]
     return first["row"].to_numpy(), first["predicted"].to_numpy()
-
-
-def traded(known: Panel, rows: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """Forecasts as they are traded; see `score_table`."""
-    return predicted if known.side is None else np.asarray(known.side[rows] * predicted)
 
 
 def labels_of(known: Panel, rows: np.ndarray) -> np.ndarray:

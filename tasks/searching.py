@@ -175,10 +175,15 @@ def disobedient(problem: Problem, known: Panel, outcomes: Sequence[Outcome]) -> 
 
 
 def wrong_slopes(problem: Problem, known: Panel, trial: Trial) -> list[str]:
-    whole = known.sample(np.ones(len(known.y), dtype=bool))
-    predictor = load(trial.family, fit(trial, whole, problem.seed))
+    predictor = load(trial.family, fit_whole(problem, known, trial))
     signs = problem.constraints.monotone
     return broken(lambda x: predictor(x, np.full(len(x), -1)), known.x, signs, known.columns)
+
+
+def fit_whole(problem: Problem, known: Panel, trial: Trial) -> dict[str, bytes]:
+    """A trial's parameters, fitted on all development rows."""
+    whole = known.sample(np.ones(len(known.y), dtype=bool))
+    return fit(obedient(problem, known, trial), whole, problem.seed)
 
 
 def obedient(problem: Problem, known: Panel, trial: Trial) -> Trial:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -14,7 +13,6 @@ from tasks.domain import names
 from tasks.domain.bars import VALUES
 from tasks.domain.errors import UsageError
 from tasks.domain.evaluation import Panel, panel
-from tasks.domain.families.catalogue import fit
 from tasks.domain.families.trial import Trial
 from tasks.domain.features import engine
 from tasks.domain.leaks import check_causal
@@ -23,7 +21,7 @@ from tasks.domain.selection import Choice
 from tasks.domain.targets import MetaLabel
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
 from tasks.recording import Record, attest, signed_file
-from tasks.searching import Outcome, obedient
+from tasks.searching import Outcome, fit_whole
 from tasks.snapshots import Snapshot
 
 
@@ -115,8 +113,7 @@ def inputs(known: Panel) -> pl.DataFrame:
 @task(cache_policy=NO_CACHE)
 def fit_chosen(order: Commission, known: Panel, trial: Trial) -> dict[str, bytes]:
     """The chosen trial's parameters, fitted on all development rows."""
-    whole = known.sample(np.ones(len(known.y), dtype=bool))
-    return fit(obedient(order.problem, known, trial), whole, order.problem.seed)
+    return fit_whole(order.problem, known, trial)
 
 
 @task(cache_policy=NO_CACHE)

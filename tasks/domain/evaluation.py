@@ -184,10 +184,14 @@ def with_history(rows: np.ndarray, previous: np.ndarray, steps: int) -> np.ndarr
     return needed
 
 
+def traded(known: Panel, rows: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Forecasts as they are traded: as they are, or for meta-labels the side so much backed."""
+    return predicted if known.side is None else np.asarray(known.side[rows] * predicted)
+
+
 def score_table(known: Panel, rows: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
     """Scores to trade, sessions × instruments: what is predicted, or for meta-labels the side so much backed."""
-    score = predicted if known.side is None else known.side[rows] * predicted
-    scored = known.keys.iloc[rows].assign(score=score)
+    scored = known.keys.iloc[rows].assign(score=traded(known, rows, predicted))
     return scored.pivot(index="timestamp", columns="instrument", values="score").reindex(columns=known.labels.columns)
 
 

@@ -12,7 +12,7 @@ from tasks.domain.bars import VALUES, codes_of
 from tasks.domain.cleansing import text
 from tasks.domain.cleansing.books import NO_TIME, Books, Origin
 from tasks.domain.cleansing.identity import one_spelling
-from tasks.domain.cleansing.panel import Floats, Panel, Whole, sort_order
+from tasks.domain.cleansing.panel import THREADS, Floats, Panel, Whole, sort_order
 
 MISSING = ("missing_field", 1, "a field is missing")
 UNREADABLE = ("unreadable_number", 1)
@@ -20,7 +20,6 @@ TRUNCATED = ("truncated_row", 1, "the file ends within this row")
 FORMAT = ("number_format", 1)
 SPELLING = ("instrument_spelling", 2)
 NOTES = "notes"  # column of delivered rows: {"column": "text that is no number"} as JSON, null on nearly all rows
-THREADS = 2  # numpy frees the interpreter's lock
 CUT = "cut"  # key in the notes of a row that its file may have ended within
 
 

@@ -17,7 +17,7 @@ from tasks.domain.cleansing import arrange as arrange_rules
 from tasks.domain.cleansing import fields, identity, levels, runs, timing
 from tasks.domain.cleansing.arrange import Arranged, arrange
 from tasks.domain.cleansing.books import Books, Schema, as_times
-from tasks.domain.cleansing.panel import Panel, Places, sort_order
+from tasks.domain.cleansing.panel import THREADS, Panel, Places, sort_order
 from tasks.domain.cleansing.rule import Change, Context, Rule
 
 # Order matters: a later rule may rely on what an earlier one has set aside.
@@ -44,7 +44,6 @@ RULES = (
     Rule("unadjusted_split", 1, "older than a split that the prices were not adjusted for", levels.unadjusted_split),
     Rule("swapped_open_close", 1, "open and close were swapped", runs.swapped_open_close),
 )
-THREADS = 2  # numpy frees the interpreter's lock
 DUPLICATE = ("exact_duplicate", 1)
 GAPS: Schema = {"instrument": pl.String, "timestamp": pl.Datetime("us")}
 

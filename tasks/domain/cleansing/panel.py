@@ -15,6 +15,7 @@ Places = npt.NDArray[np.uint32]
 PRICES = ("open", "high", "low", "close")
 SLICE_ROWS = 250_000
 SECOND = 1_000_000
+THREADS = 2  # numpy frees the interpreter's lock
 
 
 @dataclass(frozen=True)

@@ -18,24 +18,22 @@ BOTH = (REGRESSION, CLASSIFICATION)
 
 
 class Kind(NamedTuple):
-    """`scaled`: whether the learner works on standardised features, missing ones at their average; the others know
-    missing values."""
+    """The forms a family has, and how it learns."""
 
     forms: tuple[str, ...]
-    scaled: bool
     learn: Learner
 
 
 FAMILIES = {
-    "ridge": Kind((REGRESSION,), True, linear.ridge),
-    "lasso": Kind((REGRESSION,), True, linear.lasso),
-    "logistic": Kind((CLASSIFICATION,), True, linear.logistic),
-    "tree": Kind(BOTH, False, trees.tree),
-    "forest": Kind(BOTH, False, trees.forest),
-    "svm": Kind(BOTH, True, svm.svm),
-    "lightgbm": Kind(BOTH, False, boosting.lightgbm),
-    "mlp": Kind(BOTH, True, deep.mlp),
-    "sequence": Kind(BOTH, True, deep.sequence),
+    "ridge": Kind((REGRESSION,), linear.ridge),
+    "lasso": Kind((REGRESSION,), linear.lasso),
+    "logistic": Kind((CLASSIFICATION,), linear.logistic),
+    "tree": Kind(BOTH, trees.tree),
+    "forest": Kind(BOTH, trees.forest),
+    "svm": Kind(BOTH, svm.svm),
+    "lightgbm": Kind(BOTH, boosting.lightgbm),
+    "mlp": Kind(BOTH, deep.mlp),
+    "sequence": Kind(BOTH, deep.sequence),
 }
 
 
