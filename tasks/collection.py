@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -254,18 +256,18 @@ def restated_share(before: Snapshot, clean: pl.DataFrame) -> float:
     return 0.0 if common.is_empty() else float((common["close"] != common["now"]).mean())  # type: ignore[arg-type]
 
 
-def picture(order: Order, cleansed: Cleansed, manifest: dict[str, Any], compared: Comparison, record: Record) -> None:
+def picture(order: Order, cleansed: Cleansed, described: dict[str, Any], compared: Comparison, record: Record) -> None:
     """The data profile page."""
     reasons = {rule.id: rule.reasoning for rule in engine.RULES}
     write_profile(
         Collected(
-            f"{order.problem.name}: data as of {manifest['as_of']}",
+            f"{order.problem.name}: data as of {described['as_of']}",
             cleansed.clean,
             cleansed.quarantine,
             cleansed.corrections,
             cleansed.gaps,
             compared.current,
-            manifest["accounting"] | {"gaps": manifest["gaps"]},
+            described["accounting"] | {"gaps": described["gaps"]},
             compared.previous,
             reasons,
             compared.findings,
@@ -280,23 +282,35 @@ def store(
 ) -> dict[str, Any]:
     """Write the tables and describe them; nothing counts until `complete` has signed the description."""
     start = bar_tables.lockbox_start(cleansed.clean["timestamp"], order.problem.lockbox_fraction)
-    inside = pl.col("timestamp") >= start
+    described = describe(order, cleansed, start)
     books = {lake.QUARANTINE: cleansed.quarantine, lake.CORRECTIONS: cleansed.corrections}
     contents = {name: with_part_names(order, book) for name, book in books.items()}
-    tables = {name: write(order, name, content) for name, content in contents.items()}
-    for name, rows in ((lake.DEVELOPMENT, ~inside), (lake.LOCKBOX, inside)):
-        tables[name] = write(order, name, cleansed.clean.filter(rows))
+    # Drawing keeps one core busy, and writing mostly the other.
+    with ThreadPoolExecutor(1) as beside:
+        drawn = beside.submit(copy_context().run, picture, order, cleansed, described, compared, record)
+        tables = write_tables(order, cleansed.clean, start, contents)
+        drawn.result()
     told = [finding._asdict() for finding in compared.findings]
-    manifest = describe(order, cleansed, start) | {"tables": tables, "checks": checks, "drift": told}
+    manifest = described | {"tables": tables, "checks": checks, "drift": told}
     manifest["beside"] = sidetables.store(order.problem, order.beside, record)
     manifest["tables"] |= {name: stored["written"] for name, stored in manifest["beside"].items()}
     manifest["warnings"] = warnings(manifest)
-    picture(order, cleansed, manifest, compared, record)
     write_whole(record.folder / names.MANIFEST, as_json(manifest))
     listed = {"quarantine": contents[lake.QUARANTINE], "corrections": contents[lake.CORRECTIONS], "gaps": cleansed.gaps}
     for name, book in listed.items():
         book.head(LIST_ROWS).write_csv(record.folder / f"{name}.csv")
     return manifest
+
+
+def write_tables(
+    order: Order, clean: pl.DataFrame, start: datetime, books: dict[str, pl.DataFrame]
+) -> dict[str, dict[str, int | str]]:
+    """Write the books, and the clean bars before and from the lockbox's `start`; says what was written, by table."""
+    inside = pl.col("timestamp") >= start
+    tables = {name: write(order, name, content) for name, content in books.items()}
+    for name, rows in ((lake.DEVELOPMENT, ~inside), (lake.LOCKBOX, inside)):
+        tables[name] = write(order, name, clean.filter(rows))
+    return tables
 
 
 def warnings(manifest: dict[str, Any]) -> list[str]:

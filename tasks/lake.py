@@ -36,6 +36,7 @@ FEED_AND_PART: Columns = {"feed": "string", "part": "string"}
 WHOLE = ""  # whose columns they are, where a table has one origin
 NEVER = -1  # a year that no row has
 DIGEST_LETTERS = 16
+SLICE = 1_000_000  # rows
 WORDS = {
     "timestamp_ntz": "a date and time",
     "date": "a date",
@@ -75,30 +76,37 @@ def write(problem: str, table: str, content: pl.DataFrame, declaration: str) -> 
     """
     at = commits.place(problem, table)
     with commits.faults_in_words(at, "written"):
-        return Writing(at, table, ready(table, content), declaration).run()
-
-
-def ready(table: str, content: pl.DataFrame) -> pl.DataFrame:
-    """Content in stored types; bars in the order in which `read` gives them back."""
-    storable = commits.storable(content)
-    return in_order(storable) if table in BAR_TABLES else storable
+        return Writing(at, table, in_order(content) if table in BAR_TABLES else content, declaration).run()
 
 
 def in_order(bars: pl.DataFrame) -> pl.DataFrame:
     """Bars by instrument, then timestamp; as they are, without a copy, where they already stand so."""
-    name, time = pl.col("instrument"), pl.col("timestamp")
-    before, earlier = name.shift(), time.shift()
-    falls = (name < before) | ((name == before) & (time < earlier))
-    if not bars.select(falls.any()).item():
+    if stands_in_order(bars):
         return bars
     # Numbers sort several times faster than words.
-    places_of = bars.select(name.rank("dense"), time).with_row_index("row")
+    name = pl.col("instrument").cast(pl.String)
+    places_of = bars.select(name.rank("dense"), "timestamp").with_row_index("row")
     order = places_of.sort(KEY, maintain_order=True)["row"]
     return bars[order]
 
 
+def stands_in_order(bars: pl.DataFrame) -> bool:
+    """Whether no row's key is smaller than the one before it; in slices, as words take memory."""
+    name, time = pl.col("instrument"), pl.col("timestamp")
+    before, earlier = name.shift(), time.shift()
+    falls = (name < before) | ((name == before) & (time < earlier))
+    keys = pl.col("instrument").cast(pl.String), time
+    return not any(
+        bars.slice(max(start - 1, 0), SLICE + 1).select(keys).select(falls.any()).item()
+        for start in range(0, bars.height, SLICE)
+    )
+
+
 class Writing:
-    """One write: years are hashed once and stored at most once, however often another writer comes first."""
+    """One write: years are hashed once and stored at most once, however often another writer comes first.
+
+    Content is brought into stored types year by year, as words take four times the memory of their numbers.
+    """
 
     def __init__(self, at: Place, table: str, content: pl.DataFrame, declaration: str) -> None:
         self.at, self.table, self.content, self.declaration = at, table, content, declaration
@@ -112,7 +120,8 @@ class Writing:
             commits.discard(self.at, list(self.adds.values()))
 
     def attempt(self, state: State) -> Written:
-        columns = declared(self.table, commits.columns_of(self.content), self.declaration, state)
+        kinds = commits.columns_of(commits.storable(self.content.clear()))
+        columns = declared(self.table, kinds, self.declaration, state)
         same = state.notes.get("schemas", {}).get(WHOLE, {}).get("columns") == columns
         before = {int(year): sha for year, sha in state.notes.get("years", {}).items()} if same else {}
         self.store_changed(before, columns)
@@ -129,13 +138,14 @@ class Writing:
 
     def store_changed(self, before: Mapping[int, str], columns: Columns) -> None:
         """Hash what is not hashed yet; store what differs from the state seen and is not stored yet."""
-        for year, rows in by_year(self.content) if not self.years else ():
+        for year, found in by_year(self.content) if not self.years else ():
+            rows = commits.storable(found)
             self.years[year] = rows_digest(rows)
             if before.get(year) != self.years[year]:
                 self.store_year(year, rows, columns)
         for year, sha in self.years.items():
             if before.get(year) != sha and year not in self.adds:
-                self.store_year(year, self.content.filter(years_of(self.content) == year), columns)
+                self.store_year(year, commits.storable(self.content.filter(years_of(self.content) == year)), columns)
 
     def store_year(self, year: int, rows: pl.DataFrame, columns: Columns) -> None:
         content = commits.shaped(rows, columns)
