@@ -47,13 +47,16 @@ class Panel(NamedTuple):
         return pd.DatetimeIndex(np.sort(self.keys["timestamp"].unique()))
 
     def sample(self, rows: np.ndarray) -> Sample:
-        """The rows where `rows` is true, their weights brought to mean 1; rows left out are nobody's previous one."""
+        """The rows where `rows` is true, their weights brought to mean 1; rows left out are nobody's previous one.
+
+        `x` is copied only if the rows do not lie side by side, as those before a session do.
+        """
         place = np.full(len(rows) + 1, -1)
         place[:-1][rows] = np.arange(rows.sum())
         y, weight = self.y[rows], None
         if self.weight is not None:
             weight = self.weight[rows] / self.weight[rows][~np.isnan(y)].mean()
-        return Sample(self.x[rows], y, weight, place[self.previous[rows]])
+        return Sample(self.x[side_by_side(rows)], y, weight, place[self.previous[rows]])
 
 
 class Score(NamedTuple):
@@ -133,6 +136,14 @@ def row_weights(end: pd.DataFrame, at: tuple[np.ndarray, np.ndarray]) -> np.ndar
     trained[at] = end.to_numpy()[at]
     weights: np.ndarray = np.nan_to_num(average_uniqueness(pd.DataFrame(trained)).to_numpy()[at])
     return weights
+
+
+def side_by_side(rows: np.ndarray) -> np.ndarray | slice:
+    """The same rows as a slice, if they are one, so that taking them copies nothing."""
+    places = np.flatnonzero(rows)
+    if len(places) == 0 or places[-1] - places[0] + 1 != len(places):
+        return rows
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def folds(known: Panel, problem: Problem) -> Iterator[Fold]:
