@@ -1,5 +1,6 @@
 """All families of models, from simple to complex, and how each is fitted."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ Learner = Callable[[dict[str, Any], Sample, int, int], dict[str, bytes]]
 
 REGRESSION, CLASSIFICATION = "regression", "classification"
 BOTH = (REGRESSION, CLASSIFICATION)
+NUMBERS_A_THREAD = 2_500_000
 
 
 class Kind(NamedTuple):
@@ -41,11 +43,11 @@ def simplest_first(families: Sequence[Family]) -> list[Family]:
     return sorted(families, key=lambda family: TIERS[family.family])
 
 
-def fit(trial: Trial, sample: Sample, seed: int, num_threads: int = 1) -> dict[str, bytes]:
+def fit(trial: Trial, sample: Sample, seed: int, num_threads: int | None = None) -> dict[str, bytes]:
     """Fit one trial and return its parameter files, name → content, for `inference.catalogue.load`.
 
-    Equal trial, sample and seed give equal bytes, whatever `num_threads`: linear algebra keeps to one thread, because
-    the order in which several add up is not fixed.
+    Equal trial, sample and seed give equal bytes, whatever `num_threads` (None: as many as the sample keeps busy):
+    linear algebra keeps to one thread, because the order in which several add up is not fixed.
 
     Raises:
         UsageError: the sample does not fit the trial, or the family needs a package that is not installed.
@@ -53,4 +55,9 @@ def fit(trial: Trial, sample: Sample, seed: int, num_threads: int = 1) -> dict[s
     # Rows without a target still matter as the past of others, to families that look back.
     usable = sample if "steps" in trial.parameters else sample.fitted()
     with threadpool_limits(1, user_api="blas"):
-        return FAMILIES[trial.family].learn(trial.parameters, usable, seed, num_threads)
+        return FAMILIES[trial.family].learn(trial.parameters, usable, seed, num_threads or worth(usable))
+
+
+def worth(sample: Sample) -> int:
+    """How many threads a fit is worth: fewer numbers each, and they wait for each other longer than they work."""
+    return max(1, min(os.cpu_count() or 1, sample.x.size // NUMBERS_A_THREAD))
