@@ -55,6 +55,7 @@ def prepare() -> Path:
         # time to get it anew (glibc; nothing to others).
         "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
         "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+        "NUMBA_CACHE_DIR": str(caches / "cache" / "numba"),
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": str(caches / "cache" / "matplotlib"),
     }

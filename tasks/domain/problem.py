@@ -18,10 +18,10 @@ from pydantic import (
 from tasks.domain.complexity import MONOTONE, Complexity, exceeds, word
 from tasks.domain.criteria import Constraints, Criterion, Stated, Text
 from tasks.domain.hyperparameters import Family
-from tasks.domain.schema import PASSWORD, Fraction, Frozen, Limit, parse
+from tasks.domain.schema import PASSWORD, Frozen, parse
+from tasks.domain.strategy import Strategy
 from tasks.domain.targets import Label, SessionRank, Splits, WalkForward, Weights
 
-BasisPoints = Annotated[float, Field(ge=0, le=10_000)]
 Scale = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ORDER_COLUMNS = (
     "time",
@@ -149,42 +149,6 @@ class SeriesSource(Frozen):
     @classmethod
     def columns_are_series_columns(cls, columns: dict[str, list[str]]) -> dict[str, list[str]]:
         return known_columns(columns, SERIES_COLUMNS, "series")
-
-
-class Costs(Frozen):
-    """Proportional costs, in basis points of traded notional."""
-
-    commission_bp: BasisPoints = 1.0
-    half_spread_bp: BasisPoints = 2.0
-
-
-class Strategy(Frozen):
-    """How scores become positions.
-
-    A name enters the long side when its score is in the top `long_fraction` of the names scored at that
-    session's close, and leaves it once it has dropped out of the top `exit_fraction`; the short side mirrors
-    this from the bottom. Names are sized equally. Raising `exit_fraction` lowers turnover at the price of
-    holding staler opinions. Weights are fractions of equity; `gross_limit` caps the sum of their absolute
-    values and `name_limit` caps each.
-    """
-
-    long_fraction: Fraction = 0.2
-    short_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    exit_fraction: Fraction = 0.3
-    sizing: Literal["equal"] = "equal"
-    gross_limit: Limit = 1.0
-    name_limit: Limit = 0.1
-    rebalance_sessions: Annotated[int, Field(ge=1)] = 5
-    costs: Costs = Costs()
-    capital: Limit = 1_000_000.0
-
-    @model_validator(mode="after")
-    def sides_do_not_overlap(self) -> Self:
-        if self.exit_fraction < max(self.long_fraction, self.short_fraction):
-            raise ValueError("exit_fraction must be at least long_fraction and short_fraction")
-        if self.exit_fraction > 0.5:
-            raise ValueError("exit_fraction must be at most 0.5, or a name could be long and short at once")
-        return self
 
 
 # Names of feature sets, and of functions in the problem's feature file; a single one may stand alone.

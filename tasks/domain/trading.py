@@ -7,10 +7,10 @@ import pandas as pd
 
 from tasks.domain import metrics
 from tasks.domain.bars import wide
-from tasks.domain.problem import Strategy
 from tasks.domain.simulate import events, research
 from tasks.domain.simulate.contract import Prices, Result
 from tasks.domain.simulate.portfolio import target_weights
+from tasks.domain.strategy import Strategy
 
 BP = 1e4
 
@@ -27,13 +27,14 @@ class Traded(NamedTuple):
 
 
 def prices_of(bars: pd.DataFrame) -> Prices:
-    return Prices(wide(bars, "close"), wide(bars, "open") if "open" in bars else None)
+    """What engines need of bars; a field in which nothing is known is left out."""
+    held = {name: wide(bars, name) for name in ("close", "open", "high", "low", "volume") if name in bars}
+    return Prices(**{name: frame for name, frame in held.items() if name == "close" or frame.notna().any(axis=None)})
 
 
 def trade(scores: pd.DataFrame, prices: Prices, strategy: Strategy) -> Traded:
     """Trade the scores over exactly their sessions with both engines."""
-    inside = prices.close.index.isin(scores.index)
-    part = Prices(prices.close[inside], None if prices.open is None else prices.open[inside])
+    part = prices.where(prices.close.index.isin(scores.index))
     weights = target_weights(scores, strategy)
     return Traded(research.simulate(weights, part, strategy), events.simulate(weights, part, strategy))
 
@@ -41,7 +42,7 @@ def trade(scores: pd.DataFrame, prices: Prices, strategy: Strategy) -> Traded:
 def engine_gap_bp(traded: Traded) -> float:
     """Largest difference of equity on any session, in basis points; infinite if the fills are not the same ones."""
     first, second = traded.result.fills, traded.second.fills
-    keys = ["timestamp", "instrument", "side"]
+    keys = ["timestamp", "instrument", "side", "reason"]
     if len(first) != len(second) or not first[keys].reset_index(drop=True).equals(second[keys].reset_index(drop=True)):
         return np.inf
     one, two = traded.result.equity, traded.second.equity

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.domain.problem import Strategy
 from tasks.domain.simulate.contract import Prices, check_weights
 from tasks.domain.simulate.portfolio import target_weights
+from tasks.domain.strategy import Strategy
 
 NO = float("nan")
 

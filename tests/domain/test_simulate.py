@@ -9,21 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.domain.problem import Costs, Strategy
 from tasks.domain.simulate import events, research
 from tasks.domain.simulate.contract import Prices, Result
+from tasks.domain.strategy import Costs, Strategy
+from tests.support.simulated import NO, markets, random_weights, table
 
-NO = float("nan")
 FREE = Costs(commission_bp=0.0, half_spread_bp=0.0)
 TEN_BP = Costs(commission_bp=4.0, half_spread_bp=6.0)
 both = pytest.mark.parametrize("engine", [research, events], ids=["research", "events"])
-
-
-def table(rows: dict[str, list[float]], sessions: list[int] | None = None) -> pd.DataFrame:
-    """Columns by instrument; rows are the given session numbers, or all from 0."""
-    length = len(next(iter(rows.values())))
-    calendar = pd.bdate_range("2024-01-01", periods=40)
-    return pd.DataFrame(rows, index=calendar[sessions if sessions is not None else list(range(length))])
 
 
 def rules(costs: Costs = FREE, gross_limit: float = 1.0, capital: float = 1000.0) -> Strategy:
@@ -150,7 +143,7 @@ def test_no_decision_leaves_the_capital_and_an_empty_typed_table(engine: ModuleT
     assert idle.equity.tolist() == [1000, 1000]
     assert idle.fills.empty
     assert idle.fills.dtypes.to_dict() == busy.fills.dtypes.to_dict()
-    expected = ["timestamp", "instrument", "side", "quantity", "price", "notional", "cost"]
+    expected = ["timestamp", "instrument", "side", "quantity", "price", "notional", "cost", "reason"]
     assert list(idle.fills.columns) == expected
 
 
@@ -225,58 +218,6 @@ def test_prices_that_make_no_market_are_refused(
 
 
 # Random markets
-
-
-def random_market(seed: int, sessions: int, names: int, gaps: float, opens: bool) -> Prices:
-    """Walks of 8 % a session with missing bars, listings and delistings; opens have gaps of their own."""
-    rng = np.random.default_rng(seed)
-    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.08, (sessions, names)), axis=0))
-    number = np.arange(sessions)[:, None]
-    listed = np.where(rng.random(names) < gaps, rng.integers(0, sessions, names), 0)
-    delisted = np.where(rng.random(names) < gaps, rng.integers(1, sessions + 1, names), sessions)
-    alive = (number >= listed) & (number < delisted)
-    shape = close.shape
-    opening = np.where(alive & (rng.random(shape) >= gaps), close * np.exp(rng.normal(0, 0.02, shape)), NO)
-    close = np.where(alive & (rng.random(shape) >= gaps), close, NO)
-    index = pd.bdate_range("2020-01-01", periods=sessions)
-    columns = [f"N{i}" for i in range(names)]
-    frame = pd.DataFrame(close, index, columns)
-    return Prices(frame, pd.DataFrame(opening, index, columns) if opens else None)
-
-
-def random_weights(seed: int, prices: Prices, every: int, gross: float) -> pd.DataFrame:
-    """Signed weights at the gross limit, about a third of them 0."""
-    rng = np.random.default_rng(seed + 1)
-    raw = rng.normal(size=prices.close.iloc[::every].shape) * (rng.random(prices.close.shape[1]) < 0.7)
-    total = np.abs(raw).sum(axis=1, keepdims=True)
-    scaled = gross * np.divide(raw, total, out=np.zeros_like(raw), where=total > 0)
-    return pd.DataFrame(scaled, prices.close.index[::every], prices.close.columns)
-
-
-markets = st.builds(
-    random_market,
-    seed=st.integers(0, 10**6),
-    sessions=st.integers(1, 40),
-    names=st.integers(1, 6),
-    gaps=st.sampled_from([0.0, 0.1, 0.4]),
-    opens=st.booleans(),
-)
-
-
-@settings(max_examples=100, deadline=None)
-@given(
-    prices=markets,
-    seed=st.integers(0, 10**6),
-    every=st.integers(1, 7),
-    gross=st.sampled_from([0.5, 1.0, 8.0]),
-    costs=st.sampled_from([FREE, TEN_BP]),
-)
-def test_the_engines_agree(prices: Prices, seed: int, every: int, gross: float, costs: Costs) -> None:
-    weights, strategy = random_weights(seed, prices, every, gross), rules(costs, gross, 1e6)
-    one, two = (engine.simulate(weights, prices, strategy) for engine in (research, events))
-    hundredth_of_a_bp = 1e-6 * two.equity + 1e-9 * strategy.capital
-    assert ((one.equity - two.equity).abs() <= hundredth_of_a_bp).all()
-    pd.testing.assert_frame_equal(one.fills, two.fills, rtol=1e-7, atol=1e-6)
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,6 +1,5 @@
 """All families of models, from simple to complex, and how each is fitted."""
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ Learner = Callable[[dict[str, Any], Sample, int, int], dict[str, bytes]]
 REGRESSION, CLASSIFICATION = "regression", "classification"
 BOTH = (REGRESSION, CLASSIFICATION)
 NUMBERS_A_THREAD = 2_500_000
+MOST_THREADS = 2  # the smallest machine aimed at has two cores
 
 
 class Kind(NamedTuple):
@@ -60,4 +60,4 @@ def fit(trial: Trial, sample: Sample, seed: int, num_threads: int | None = None)
 
 def worth(sample: Sample) -> int:
     """How many threads a fit is worth: fewer numbers each, and they wait for each other longer than they work."""
-    return max(1, min(os.cpu_count() or 1, sample.x.size // NUMBERS_A_THREAD))
+    return max(1, min(MOST_THREADS, sample.x.size // NUMBERS_A_THREAD))

@@ -1,64 +1,66 @@
-"""What every engine must do with the same weights and prices, and in which shape it answers.
-
-The fill rule:
-
-1. A decision at session t uses only data up to t's close.
-2. Sizing: target quantity = weight × equity(t, at the close) / close(t); order = target − current quantity.
-   A name with no close at t gets no order, so a position in it stays as it is.
-3. An order fills at session t+1, the next one of the calendar (`prices.close.index`): at the open if an open
-   frame is given and that open is present, else at the close. With no price at t+1 the order lapses; it is not
-   carried on. A decision at the last session never fills.
-4. Cost = notional × (commission_bp + half_spread_bp) / 10⁴, paid from cash. Quantities are fractional; sizing
-   does not reserve cash for costs.
-5. A position is marked at its last known close, so a delisted name stays at its last mark. Cash earns no
-   interest, shorts pay no borrow fee, and cash may go below zero within the gross limit.
-6. A position whose name has no target (its column is absent from the weights) or target 0 is closed at the
-   decision.
-7. When opens are used to fill, that session is still marked at its close.
-8. An order whose notional at close(t) is below 10⁻⁹ × equity(t) is skipped: it leaves no fill.
-9. Ruin: when equity at a session's close is 0 or less, positions and pending orders are gone without further
-   fills, and equity is 0 from that session on.
+"""What goes into every engine and what comes out; what happens between the two is said in docs/fills.md.
 
 Each engine keeps its own arithmetic. They share this module only: the inputs, their checks and the result.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.domain.problem import Strategy
+from tasks.domain.strategy import Strategy
 
-SMALLEST_ORDER = 1e-9
+SMALLEST_ORDER: Final = 1e-9  # of equity (rule F5)
+TOLERANCE: Final = 1e-9  # of a level or a number of lots (F4, F10, F14)
+AVERAGE_BARS: Final = 20  # whose volume says how large a trade is (F8)
+YEAR_DAYS: Final = 365.0  # (F15)
+# Why an order was filled; the kernel knows them by their place.
+REASONS: Final = ("decision", "stop_loss", "take_profit", "holding_bars", "drawdown_stop")
 LIMIT_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Prices:
-    """Bars in wide form: index = sorted unique sessions, columns = instruments, NaN = no bar.
+    """Bars in wide form: index = sorted unique timestamps, columns = instruments, NaN = not known.
 
-    `open` has the same index and columns as `close`; without it every order fills at a close. Both are in
-    currency per unit of the instrument.
+    All have the index and columns of `close`. Prices are in currency per unit, volumes in units. Without `open` every
+    order fills at a close; without `high` and `low` stops see opens and closes only.
 
     Raises:
         ValueError: an empty or unsorted calendar, repeated or differing instruments, a price that is not
-            positive and finite.
+            positive and finite, a volume that is negative or infinite, a high below its low.
     """
 
     close: pd.DataFrame
     open: pd.DataFrame | None = None
+    high: pd.DataFrame | None = None
+    low: pd.DataFrame | None = None
+    volume: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         _check_calendar(self.close.index)
         if not self.close.columns.is_unique:
             raise ValueError("prices.close: an instrument appears twice")
-        _check_positive(self.close, "prices.close")
-        if self.open is None:
-            return
-        if not (self.open.index.equals(self.close.index) and self.open.columns.equals(self.close.columns)):
-            raise ValueError("prices.open: its sessions and instruments must be those of prices.close")
-        _check_positive(self.open, "prices.open")
+        for name, frame in self.fields():
+            if not (frame.index.equals(self.close.index) and frame.columns.equals(self.close.columns)):
+                raise ValueError(f"prices.{name}: its sessions and instruments must be those of prices.close")
+            _check_values(frame, f"prices.{name}", may_be_zero=name == "volume")
+        if self.high is not None and self.low is not None:
+            _refuse_first(self.high.to_numpy() < self.low.to_numpy(), self.high, "prices.high", "it is below the low")
+
+    def fields(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """The tables that are there, by name, close first."""
+        for name in ("close", "open", "high", "low", "volume"):
+            frame = getattr(self, name)
+            if frame is not None:
+                yield name, frame
+
+    def where(self, inside: npt.NDArray[np.bool_]) -> "Prices":
+        """The same prices on a part of the calendar."""
+        return Prices(**{name: frame[inside] for name, frame in self.fields()})
 
     @property
     def calendar(self) -> pd.DatetimeIndex:
@@ -70,8 +72,8 @@ class Result:
     """What a strategy did.
 
     `equity`: currency at each session's close, one value per session of the calendar; the first is the capital.
-    `fills`: one row per fill in the order of session, then of the price columns: `timestamp` (session of the
-    fill), `instrument`, `side` ("buy" or "sell"), `quantity` (positive), `price`, `notional`, `cost` (currency).
+    `fills`: one row per fill in the order of rule F19: `timestamp` (bar of the fill), `instrument`, `side` ("buy" or
+    "sell"), `quantity` (positive), `price`, `notional`, `cost` (currency), `reason` (one of `REASONS`).
     """
 
     equity: pd.Series
@@ -83,8 +85,11 @@ def check_weights(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> 
 
     Raises:
         ValueError: a decision outside the calendar, an unknown instrument, a weight that is not finite, or one
-            beyond `name_limit`, or a session's sum of absolute weights beyond `gross_limit`.
+            beyond `name_limit`, or a session's sum of absolute weights beyond `gross_limit`; a strategy that needs
+            volumes where there are none.
     """
+    if strategy.needs_volume and prices.volume is None:
+        raise ValueError("strategy: impact_bp and volume_share need volumes, and the bars have none")
     if not (weights.index.is_monotonic_increasing and weights.index.is_unique):
         raise ValueError("weights: decision sessions must be sorted and unique")
     if not weights.columns.is_unique:
@@ -106,22 +111,24 @@ def check_weights(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> 
 def fills_table(
     timestamp: pd.DatetimeIndex,
     instrument: npt.ArrayLike,
-    side: npt.ArrayLike,
     quantity: npt.ArrayLike,
     price: npt.ArrayLike,
-    notional: npt.ArrayLike,
     cost: npt.ArrayLike,
+    reason: npt.ArrayLike,
 ) -> pd.DataFrame:
-    """The fills of a `Result`: equal-length columns, typed also when there is none."""
+    """The fills of a `Result` from equal-length columns, quantities signed; typed also when there is none."""
+    signed, paid = np.asarray(quantity, dtype=float), np.asarray(price, dtype=float)
+    side = np.where(signed > 0, "buy", "sell").astype(object)
     return pd.DataFrame(
         {
             "timestamp": timestamp,
             "instrument": pd.Series(np.asarray(instrument, dtype=object), dtype="str"),
-            "side": pd.Series(np.asarray(side, dtype=object), dtype="str"),
-            "quantity": np.asarray(quantity, dtype=float),
-            "price": np.asarray(price, dtype=float),
-            "notional": np.asarray(notional, dtype=float),
+            "side": pd.Series(side, dtype="str"),
+            "quantity": np.abs(signed),
+            "price": paid,
+            "notional": np.abs(signed) * paid,
             "cost": np.asarray(cost, dtype=float),
+            "reason": pd.Series(np.asarray(reason, dtype=object), dtype="str"),
         }
     )
 
@@ -133,12 +140,17 @@ def _check_calendar(index: pd.Index) -> None:
         raise ValueError("prices.close: the index must be session timestamps, sorted and unique")
 
 
-def _check_positive(frame: pd.DataFrame, name: str) -> None:
+def _check_values(frame: pd.DataFrame, name: str, may_be_zero: bool) -> None:
     values = frame.to_numpy(dtype=float)
-    bad = (values <= 0) | np.isinf(values)
-    if bad.any():
-        session, column = np.argwhere(bad)[0]
-        raise ValueError(
-            f"{name}: {frame.columns[column]} at {frame.index[session]} is {values[session, column]:g}; "
-            "a price must be positive and finite, NaN where there is no bar"
-        )
+    if may_be_zero:
+        _refuse_first((values < 0) | np.isinf(values), frame, name, "a volume must be finite and not negative")
+    else:
+        wrong = (values <= 0) | np.isinf(values)
+        _refuse_first(wrong, frame, name, "a price must be positive and finite, NaN where there is no bar")
+
+
+def _refuse_first(wrong: npt.NDArray[np.bool_], frame: pd.DataFrame, name: str, expected: str) -> None:
+    if wrong.any():
+        session, column = np.argwhere(wrong)[0]
+        value = float(frame.to_numpy(dtype=float)[session, column])
+        raise ValueError(f"{name}: {frame.columns[column]} at {frame.index[session]} is {value:g}; {expected}")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from tasks.domain.metrics import top_count
-from tasks.domain.problem import Strategy
+from tasks.domain.strategy import Strategy
 
 
 def target_weights(scores: pd.DataFrame, strategy: Strategy) -> pd.DataFrame:

@@ -1,112 +1,129 @@
-"""The research engine: vectorised over names and over the sessions between decisions."""
+"""The research engine: a compiled pass over the bars, and many such passes over the same bars at once."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.domain.problem import Strategy
-from tasks.domain.simulate.contract import SMALLEST_ORDER, Prices, Result, check_weights, fills_table
+from tasks.domain.simulate.contract import AVERAGE_BARS, REASONS, Prices, Result, check_weights, fills_table
+from tasks.domain.strategy import Strategy
+
+if TYPE_CHECKING:
+    from tasks.domain.simulate.kernel import Market, Targets, Terms
 
 Floats = npt.NDArray[np.float64]
-
-
-class _Market(NamedTuple):
-    close: Floats
-    mark: Floats
-    fill: Floats
-
-
-class _Trade(NamedTuple):
-    session: int
-    names: npt.NDArray[np.intp]
-    quantity: Floats
-    price: Floats
+DAY = np.timedelta64(1, "D")
 
 
 def simulate(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> Result:
-    """Replay target weights under the fill rule of `contract`.
+    """Replay target weights under docs/fills.md.
 
     Args:
         weights: decision sessions × instruments, signed fractions of equity.
         prices: the market; its close index is the calendar.
-        strategy: capital (currency), costs (basis points) and the limits that the weights must respect.
+        strategy: capital (currency), costs, risk, and the limits that the weights must respect.
 
     Raises:
         ValueError: the weights do not fit the prices or the limits (see `check_weights`).
     """
     check_weights(weights, prices, strategy)
-    market = _market(prices)
-    targets = weights.reindex(columns=prices.close.columns, fill_value=0.0).to_numpy(dtype=float)
-    decisions = prices.calendar.get_indexer(weights.index)
-    equity, trades = _run(decisions, targets, market, strategy)
-    fills = _fills(trades, prices, _cost_rate(strategy))
-    return Result(pd.Series(equity, index=prices.calendar, name="equity"), fills)
+    equity, ledger = compiled().run(market_of(prices), targets_of(weights, prices), terms_of(strategy), True)
+    return Result(pd.Series(equity, index=prices.calendar, name="equity"), _fills(ledger, prices))
 
 
-def _run(
-    decisions: npt.NDArray[np.intp], targets: Floats, market: _Market, strategy: Strategy
-) -> tuple[Floats, list[_Trade]]:
-    last = len(market.close) - 1
-    equity = np.full(last + 1, strategy.capital)
-    held, cash, rate = np.zeros(market.close.shape[1]), strategy.capital, _cost_rate(strategy)
-    trades: list[_Trade] = []
-    for now, until, weight in zip(decisions, [*decisions[1:], last], targets, strict=False):
-        if now == last:
-            break
-        order = _orders(weight, market.close[now], equity[now], held)
-        trade = _execute(int(now) + 1, order, market.fill[now + 1])
-        trades.append(trade)
-        held[trade.names] += trade.quantity
-        flow = trade.quantity * trade.price
-        cash -= flow.sum() + rate * np.abs(flow).sum()
-        stretch = cash + market.mark[now + 1 : until + 1] @ held
-        equity[now + 1 : until + 1] = stretch
-        if (stretch <= 0).any():
-            equity[now + 1 + int(np.argmax(stretch <= 0)) :] = 0.0
-            break
-    return equity, trades
+def sweep(paths: Sequence[tuple[pd.DataFrame, Strategy]], prices: Prices, threads: int = 2) -> npt.NDArray[np.float64]:
+    """Equity of many strategies over the same bars, paths × bars; each as `simulate` would give it.
+
+    Args:
+        paths: target weights and strategy of each; equal tables of weights are prepared once.
+        prices: as for `simulate`.
+        threads: how many paths run at once.
+    """
+    market, run = market_of(prices), compiled().run
+    ready: dict[int, Targets] = {}
+    for weights, strategy in paths:
+        check_weights(weights, prices, strategy)
+        if id(weights) not in ready:
+            ready[id(weights)] = targets_of(weights, prices)
+
+    def path(each: tuple[pd.DataFrame, Strategy]) -> Floats:
+        equity: Floats = run(market, ready[id(each[0])], terms_of(each[1]), False)[0]
+        return equity
+
+    with ThreadPoolExecutor(threads) as pool:
+        return np.array(list(pool.map(path, paths))).reshape(len(paths), len(prices.calendar))
 
 
-def _market(prices: Prices) -> _Market:
-    close = prices.close.to_numpy(dtype=float)
+def compiled() -> ModuleType:
+    """The kernel; imported when first asked for, as numba takes its time."""
+    from tasks.domain.simulate import kernel
+
+    return kernel
+
+
+def market_of(prices: Prices) -> "Market":
+    kernel = compiled()
+    cells = np.full((*prices.close.shape, kernel.CELLS), np.nan)
+    places = (kernel.CLOSE, kernel.OPEN, kernel.HIGH, kernel.LOW, kernel.VOLUME)
+    names = ("close", "open", "high", "low", "volume")
+    for name, frame in prices.fields():
+        cells[:, :, places[names.index(name)]] = frame.to_numpy(dtype=float)
     # A name without any close so far cannot be held, so its mark of 0 never counts; NaN would spread.
-    mark = prices.close.ffill().fillna(0.0).to_numpy(dtype=float)
-    if prices.open is None:
-        return _Market(close, mark, close)
-    opening = prices.open.to_numpy(dtype=float)
-    return _Market(close, mark, np.where(np.isnan(opening), close, opening))
+    cells[:, :, kernel.MARK] = prices.close.ffill().fillna(0.0).to_numpy(dtype=float)
+    cells[1:, :, kernel.BEFORE] = cells[:-1, :, kernel.MARK]
+    if prices.volume is not None:
+        cells[:, :, kernel.AVERAGE] = prices.volume.rolling(AVERAGE_BARS, min_periods=1).mean().shift().to_numpy(float)
+    stamps = prices.calendar.to_numpy()
+    market: Market = kernel.Market(cells, np.diff(stamps, prepend=stamps[:1]) / DAY)
+    return market
 
 
-def _orders(weight: Floats, close: Floats, equity: float, held: Floats) -> Floats:
-    order = weight * equity / close - held
-    too_small = np.abs(order) * close < SMALLEST_ORDER * equity
-    return np.where(np.isnan(order) | too_small, 0.0, order)
+def targets_of(weights: pd.DataFrame, prices: Prices) -> "Targets":
+    values = weights.to_numpy(dtype=float)
+    rows, columns = np.nonzero(values)
+    decision = np.full(len(prices.calendar), -1, dtype=np.int64)
+    decision[prices.calendar.get_indexer(weights.index)] = np.arange(len(weights))
+    first = np.searchsorted(rows, np.arange(len(weights) + 1))
+    name = prices.close.columns.get_indexer(weights.columns)[columns]
+    targets: Targets = compiled().Targets(decision, first, name.astype(np.int64), values[rows, columns])
+    return targets
 
 
-def _execute(session: int, order: Floats, price: Floats) -> _Trade:
-    names = np.flatnonzero((order != 0.0) & ~np.isnan(price))
-    return _Trade(session, names, order[names], price[names])
+def terms_of(strategy: Strategy) -> "Terms":
+    costs, risk = strategy.costs, strategy.risk
+    terms: Terms = compiled().Terms(
+        capital=strategy.capital,
+        rate=(costs.commission_bp + costs.half_spread_bp) / 1e4,
+        impact=costs.impact_bp / 1e4,
+        interest=costs.interest_rate,
+        borrow=costs.borrow_rate,
+        stop_loss=_or(risk.stop_loss, np.nan),
+        take_profit=_or(risk.take_profit, np.nan),
+        holding_bars=risk.holding_bars or 0,
+        drawdown_stop=_or(risk.drawdown_stop, np.nan),
+        turnover_limit=_or(risk.turnover_limit, np.inf),
+        volume_share=_or(risk.volume_share, np.inf),
+        lot=_or(risk.lot, 0.0),
+    )
+    return terms
 
 
-def _cost_rate(strategy: Strategy) -> float:
-    return (strategy.costs.commission_bp + strategy.costs.half_spread_bp) / 1e4
+def _or(given: float | None, otherwise: float) -> float:
+    return otherwise if given is None else float(given)
 
 
-def _fills(trades: list[_Trade], prices: Prices, rate: float) -> pd.DataFrame:
-    nothing = np.zeros(0)
-    sessions = np.repeat([t.session for t in trades], [len(t.names) for t in trades]).astype(np.intp)
-    names = np.concatenate([np.zeros(0, dtype=np.intp), *(t.names for t in trades)])
-    quantity = np.concatenate([nothing, *(t.quantity for t in trades)])
-    price = np.concatenate([nothing, *(t.price for t in trades)])
-    notional = np.abs(quantity) * price
+def _fills(ledger: Floats, prices: Prices) -> pd.DataFrame:
+    ordered = ledger[np.lexsort((ledger[:, 1], ledger[:, 0]))]  # F19: stable, so an order stays before a stop
+    bar, name, reason = (ordered[:, column].astype(np.intp) for column in (0, 1, 5))
     return fills_table(
-        prices.calendar[sessions],
-        prices.close.columns.to_numpy(dtype=object)[names],
-        np.where(quantity > 0, "buy", "sell"),
-        np.abs(quantity),
-        price,
-        notional,
-        notional * rate,
+        prices.calendar[bar],
+        prices.close.columns.to_numpy(dtype=object)[name],
+        ordered[:, 2],
+        ordered[:, 3],
+        ordered[:, 4],
+        np.array(REASONS, dtype=object)[reason],
     )
