@@ -33,7 +33,7 @@ class Market(NamedTuple):
 
 class Targets(NamedTuple):
     """Decisions without their zeros. `decision`: of each bar, its number or -1; decision d asks for `weight[i]` of name
-    `name[i]`, i from `first[d]` to `first[d + 1]`."""
+    `name[i]`, ascending, i from `first[d]` to `first[d + 1]`."""
 
     decision: np.ndarray
     first: np.ndarray
@@ -42,23 +42,21 @@ class Targets(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """Costs and risk as numbers: inf for a limit and NaN for a stop that is not set, 0 for no lot and no holding time.
+    """Costs and risk of each path, as float64 arrays of one length: inf for a limit or a time and NaN for a stop that
+    is not set, 0 for no lot. `rate`, `impact`: fractions of notional; `interest`, `borrow`: a year."""
 
-    `rate`, `impact`: fractions of notional; `interest`, `borrow`: a year.
-    """
-
-    capital: float
-    rate: float
-    impact: float
-    interest: float
-    borrow: float
-    stop_loss: float
-    take_profit: float
-    holding_bars: int
-    drawdown_stop: float
-    turnover_limit: float
-    volume_share: float
-    lot: float
+    capital: np.ndarray
+    rate: np.ndarray
+    impact: np.ndarray
+    interest: np.ndarray
+    borrow: np.ndarray
+    stop_loss: np.ndarray
+    take_profit: np.ndarray
+    holding_bars: np.ndarray
+    drawdown_stop: np.ndarray
+    turnover_limit: np.ndarray
+    volume_share: np.ndarray
+    lot: np.ndarray
 
 
 def compiled(function: Function) -> Function:
@@ -68,162 +66,229 @@ def compiled(function: Function) -> Function:
 @compiled
 def in_lots(quantity: float, lot: float) -> float:
     """F4."""
-    if lot <= 0.0:
-        return quantity
     whole = math.floor(abs(quantity) / lot + TOLERANCE) * lot
-    return whole if quantity > 0 else -whole
+    return quantity if lot <= 0.0 else math.copysign(whole, quantity)
 
 
 @compiled
-def cost_of(quantity: float, price: float, average: float, terms: Terms) -> float:
+def price_impact(quantity: float, average: float) -> float:
     """F8."""
-    cost = terms.rate
-    if terms.impact > 0.0:
-        cost += terms.impact * (math.sqrt(abs(quantity) / average) if average > 0.0 else 1.0)
-    return abs(quantity) * price * cost
+    return math.sqrt(abs(quantity) / average) if average > 0.0 else 1.0
 
 
 @compiled
-def exit_price(
-    held: float, entry: float, opened: float, high: float, low: float, close: float, fresh: bool, terms: Terms
-) -> tuple[float, int]:
-    """Where a position is stopped in this bar and why (F10, F11); NaN where it is not."""
-    side = 1.0 if held > 0 else -1.0
-    stop = side * entry * (1.0 - side * terms.stop_loss)
-    target = side * entry * (1.0 + side * terms.take_profit)
-    slack = TOLERANCE * entry
-    if opened != opened:
-        if fresh:
-            return np.nan, STOP_LOSS
-        if side * close <= stop + slack:
-            return close, STOP_LOSS
-        if side * close >= target - slack:
-            return close, TAKE_PROFIT
-        return np.nan, STOP_LOSS
-    if side * opened <= stop + slack:
-        return opened, STOP_LOSS
-    if side * opened >= target - slack:
-        return opened, TAKE_PROFIT
-    top = high if high == high else max(opened, close)
-    bottom = low if low == low else min(opened, close)
-    worst, best = (bottom, top) if side > 0 else (top, bottom)
-    if side * worst <= stop + slack:
-        return side * stop, STOP_LOSS
-    if side * best >= target - slack:
-        return side * target, TAKE_PROFIT
-    return np.nan, STOP_LOSS
+def merged(active: np.ndarray, count: int, added: np.ndarray, news: int) -> int:
+    """Put `news` ascending numbers into the ascending first `count` of `active`; returns how many there are then."""
+    last, place, whole = count - 1, count + news - 1, count + news
+    while news > 0:
+        if last >= 0 and active[last] > added[news - 1]:
+            active[place] = active[last]
+            last -= 1
+        else:
+            active[place] = added[news - 1]
+            news -= 1
+        place -= 1
+    return whole
 
 
 @compiled
 def run(market: Market, targets: Targets, terms: Terms, record: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Equity at each bar's close and, if `record`, the ledger: one row of `LEDGER_COLUMNS` a fill."""
+    """Equity at each bar's close, bars × paths, and if `record` the ledger of the only path: one row a fill.
+
+    All paths have the same targets, so they look at the same names: what is read of a bar serves them all, and the
+    loops over paths (`v`) have no branches, so that the processor takes several at once.
+    """
     cells = market.cells
     bars, names = cells.shape[:2]
-    equity = np.zeros(bars)
+    paths = len(terms.capital)
+    equity = np.zeros((bars, paths))
     ledger, fills = np.empty((1024 if record else 0, LEDGER_COLUMNS)), 0
-    held, entry, order, weight = np.zeros(names), np.zeros(names), np.zeros(names), np.zeros(names)
-    since, why = np.zeros(names, dtype=np.int64), np.zeros(names, dtype=np.int64)
-    # The names that are held or ordered: all others are left alone.
+    held, entry, order = np.zeros((names, paths)), np.zeros((names, paths)), np.zeros((names, paths))
+    since, leaves, forced = np.zeros((names, paths)), np.zeros((names, paths), dtype=np.bool_), False
+    weight, ordered, why = np.zeros(names), np.zeros(names, dtype=np.bool_), np.zeros(names, dtype=np.int64)
+    # The names that a path holds or has ordered, ascending: all others are left alone. The order makes a path's sums
+    # the same whatever the paths beside it hold.
     active, known, count = np.zeros(names, dtype=np.int64), np.zeros(names, dtype=np.bool_), 0
-    cash, peak, halted = terms.capital, terms.capital, False
-    stops = terms.stop_loss == terms.stop_loss or terms.take_profit == terms.take_profit
-    accrues = terms.interest != 0.0 or terms.borrow != 0.0
+    added = np.zeros(names, dtype=np.int64)
+    cash, peak, value = terms.capital.copy(), terms.capital.copy(), np.zeros(paths)
+    halted, ruined, decides = np.zeros(paths, np.bool_), np.zeros(paths, np.bool_), np.zeros(paths, np.bool_)
+    quantity, cost, at = np.zeros(paths), terms.rate.copy(), np.zeros(paths)
+    traded, scale, short = np.zeros(paths), np.ones(paths), np.zeros(paths)
+    stops = not (np.isnan(terms.stop_loss).all() and np.isnan(terms.take_profit).all())
+    timed, impact = np.isfinite(terms.holding_bars).any(), (terms.impact > 0.0).any()
+    shared, limited = np.isfinite(terms.volume_share).any(), np.isfinite(terms.turnover_limit).any()
+    lots, accrues = (terms.lot > 0.0).any(), (terms.interest != 0.0).any() or (terms.borrow != 0.0).any()
     for t in range(bars):
         if accrues and t > 0:  # F15
-            short = 0.0
+            short[:] = 0.0
             for k in range(count):
                 j = active[k]
-                short -= min(held[j], 0.0) * cells[t, j, BEFORE]
-            cash += (cash * terms.interest - short * terms.borrow) * market.days[t] / YEAR_DAYS
-        value = 0.0
+                for v in range(paths):
+                    short[v] -= min(held[j, v], 0.0) * cells[t, j, BEFORE]
+            for v in range(paths):
+                earned = cash[v] * terms.interest[v] - short[v] * terms.borrow[v]
+                cash[v] += earned * market.days[t] / YEAR_DAYS
+        value[:] = 0.0
         for k in range(count):
             j = active[k]
-            opened, close = cells[t, j, OPEN], cells[t, j, CLOSE]
+            opened, close, average = cells[t, j, OPEN], cells[t, j, CLOSE], cells[t, j, AVERAGE]
             price = opened if opened == opened else close  # F6
-            fresh = False
-            for step in range(2):
-                quantity, reason = 0.0, 0
-                if price != price:
-                    pass
-                elif step == 0 and order[j] != 0.0:
-                    quantity, reason = order[j], why[j]
-                    if terms.volume_share < np.inf:  # F7
-                        most = terms.volume_share * cells[t, j, VOLUME]
-                        if not most > 0.0:
-                            quantity = 0.0
-                        elif abs(quantity) > most:
-                            quantity = in_lots(math.copysign(most, quantity), terms.lot)
-                elif step == 1 and stops and held[j] != 0.0:
-                    at, reason = exit_price(
-                        held[j], entry[j], opened, cells[t, j, HIGH], cells[t, j, LOW], close, fresh, terms
-                    )
-                    if at == at:
-                        price, quantity = at, -held[j]
-                if quantity == 0.0:
-                    continue
-                cost = cost_of(quantity, price, cells[t, j, AVERAGE], terms)
-                cash -= quantity * price + cost
-                before = held[j]
-                after = before + quantity
-                if before == 0.0 or before * after < 0.0:  # F9
-                    entry[j], since[j] = price, t
-                elif abs(after) > abs(before):
-                    entry[j] = (abs(before) * entry[j] + abs(quantity) * price) / abs(after)
-                held[j] = after
-                fresh = True
-                if record:
-                    if fills == len(ledger):
-                        larger = np.empty((2 * fills, LEDGER_COLUMNS))
-                        larger[:fills] = ledger
-                        ledger = larger
-                    ledger[fills, 0], ledger[fills, 1], ledger[fills, 2] = t, j, quantity
-                    ledger[fills, 3], ledger[fills, 4], ledger[fills, 5] = price, cost, reason
-                    fills += 1
-            order[j] = 0.0
-            value += held[j] * cells[t, j, MARK]  # F16
-        value += cash
-        if value <= 0.0:  # F17
+            if ordered[j] and price == price:
+                for v in range(paths):
+                    quantity[v] = order[j, v]
+                if shared:  # F7
+                    volume = cells[t, j, VOLUME]
+                    volume = volume if volume > 0.0 else 0.0
+                    for v in range(paths):
+                        share = terms.volume_share[v]
+                        most = np.inf if share == np.inf else share * volume
+                        at[v] = 1.0 if abs(quantity[v]) > most else 0.0
+                        quantity[v] = math.copysign(min(most, abs(quantity[v])), quantity[v])
+                    if lots:
+                        for v in range(paths):
+                            quantity[v] = in_lots(quantity[v], terms.lot[v]) if at[v] > 0.0 else quantity[v]
+                if impact:
+                    for v in range(paths):
+                        cost[v] = terms.rate[v] + terms.impact[v] * price_impact(quantity[v], average)
+                for v in range(paths):
+                    amount = quantity[v]
+                    cash[v] -= amount * price + abs(amount) * price * cost[v]
+                if stops or timed:  # F9
+                    for v in range(paths):
+                        before, after = held[j, v], held[j, v] + quantity[v]
+                        opens = quantity[v] != 0.0 and (before == 0.0 or before * after < 0.0)
+                        mean = (abs(before) * entry[j, v] + abs(quantity[v]) * price) / abs(after)
+                        mean = mean if abs(after) > abs(before) else entry[j, v]
+                        entry[j, v] = price if opens else mean
+                        since[j, v] = t if opens else since[j, v]
+                for v in range(paths):
+                    held[j, v] += quantity[v]
+                if record and quantity[0] != 0.0:
+                    ledger, fills = noted(ledger, fills, t, j, quantity[0], price, cost[0], why[j])
+            else:
+                quantity[:] = 0.0
+            if stops and price == price:  # F10, F11
+                high, low = cells[t, j, HIGH], cells[t, j, LOW]
+                top = high if high == high else max(opened, close)
+                bottom = low if low == low else min(opened, close)
+                ranged = opened == opened
+                hits = 0
+                for v in range(paths):
+                    side = 1.0 if held[j, v] > 0.0 else -1.0
+                    slack = TOLERANCE * entry[j, v]
+                    stop = side * entry[j, v] * (1.0 - side * terms.stop_loss[v])
+                    target = side * entry[j, v] * (1.0 + side * terms.take_profit[v])
+                    worst, best = side * (bottom if side > 0.0 else top), side * (top if side > 0.0 else bottom)
+                    found = side * target if ranged and best >= target - slack else 0.0
+                    found = side * stop if ranged and worst <= stop + slack else found
+                    first = side * price
+                    gap = first <= stop + slack or first >= target - slack
+                    found = price if gap else found
+                    seen = held[j, v] != 0.0 and (ranged or quantity[v] == 0.0)
+                    at[v] = found if seen else 0.0
+                    hits += at[v] != 0.0
+                if hits > 0:
+                    for v in range(paths):
+                        amount = -held[j, v] if at[v] != 0.0 else 0.0
+                        rate = terms.rate[v] + terms.impact[v] * price_impact(amount, average)
+                        cash[v] -= amount * at[v] + abs(amount) * at[v] * rate
+                        held[j, v] += amount
+                        if record:
+                            side = 1.0 if amount < 0.0 else -1.0
+                            stop = side * entry[j, 0] * (1.0 - side * terms.stop_loss[0]) + TOLERANCE * entry[j, 0]
+                            reason = STOP_LOSS if side * at[0] <= stop else TAKE_PROFIT
+                            ledger, fills = noted(ledger, fills, t, j, amount, at[0], rate, reason)
+            if ordered[j]:
+                ordered[j], order[j, :] = False, 0.0
+            mark = cells[t, j, MARK]  # F16
+            for v in range(paths):
+                value[v] += held[j, v] * mark
+        decision = targets.decision[t]
+        alive = 0
+        for v in range(paths):
+            value[v] += cash[v]
+            if value[v] <= 0.0:
+                ruined[v] = True
+            if ruined[v]:  # F17
+                value[v], cash[v] = 0.0, 0.0
+                for k in range(count):
+                    held[active[k], v] = 0.0
+            alive += not ruined[v]
+            equity[t, v] = value[v]
+            peak[v] = max(peak[v], value[v])
+            halted[v] |= value[v] <= (1.0 - terms.drawdown_stop[v]) * peak[v] * (1.0 + TOLERANCE)  # F14
+            decides[v] = decision >= 0 and not halted[v] and not ruined[v]
+        if alive == 0:
             break
-        equity[t] = value
-        peak = max(peak, value)
-        halted = halted or value <= (1.0 - terms.drawdown_stop) * peak * (1.0 + TOLERANCE)  # F14
-        decision = -1 if halted else targets.decision[t]
         if decision >= 0:
+            news = 0
             for i in range(targets.first[decision], targets.first[decision + 1]):
                 j = targets.name[i]
                 weight[j] = targets.weight[i]
                 if not known[j]:
-                    known[j], active[count] = True, j
-                    count += 1
-        traded = 0.0
+                    known[j], added[news] = True, j
+                    news += 1
+            count = merged(active, count, added, news)
+        elif not timed and not halted.any():
+            continue
+        forced = bool(forced or timed or halted.any())
+        traded[:] = 0.0
         for k in range(count):
             j = active[k]
             close = cells[t, j, CLOSE]
-            why[j] = DECISION
             if close != close:
                 continue  # F2
-            due = terms.holding_bars > 0 and t - since[j] >= terms.holding_bars - 1
-            if held[j] != 0.0 and (halted or due):  # F13, F14
-                order[j], why[j] = -held[j], DRAWDOWN_STOP if halted else HOLDING_BARS
-            elif decision >= 0:
-                order[j] = weight[j] * value / close - held[j]
-                traded += abs(order[j]) * close
-        scale = min(1.0, terms.turnover_limit * value / traded) if traded > 0.0 else 1.0  # F3
+            for v in range(paths):
+                order[j, v] = weight[j] * value[v] / close - held[j, v] if decides[v] else 0.0
+            if forced:
+                for v in range(paths):
+                    late = halted[v] or t - since[j, v] >= terms.holding_bars[v] - 1.0  # F13, F14
+                    leaves[j, v] = late and held[j, v] != 0.0
+                    order[j, v] = -held[j, v] if leaves[j, v] else order[j, v]
+            if limited:
+                for v in range(paths):
+                    traded[v] += 0.0 if leaves[j, v] else abs(order[j, v]) * close
+        if limited:  # F3
+            for v in range(paths):
+                most = terms.turnover_limit[v] * value[v]
+                scale[v] = most / traded[v] if traded[v] > most else 1.0
         kept = 0
         for k in range(count):
             j = active[k]
-            weight[j] = 0.0
-            if order[j] != 0.0 and why[j] == DECISION:
-                if scale < 1.0:
-                    order[j] *= scale
-                if order[j] != -held[j]:
-                    order[j] = in_lots(order[j], terms.lot)
-                if abs(order[j]) * cells[t, j, CLOSE] < SMALLEST_ORDER * value:  # F5
-                    order[j] = 0.0
-            if held[j] != 0.0 or order[j] != 0.0:
+            close = cells[t, j, CLOSE]
+            if limited:
+                for v in range(paths):
+                    order[j, v] = order[j, v] if leaves[j, v] else order[j, v] * scale[v]
+            if lots:
+                for v in range(paths):
+                    closes = order[j, v] == -held[j, v]
+                    order[j, v] = order[j, v] if closes else in_lots(order[j, v], terms.lot[v])
+            uses, asks = 0, 0
+            for v in range(paths):
+                small = abs(order[j, v]) * close < SMALLEST_ORDER * value[v] and not leaves[j, v]  # F5
+                order[j, v] = 0.0 if small else order[j, v]
+                asks += order[j, v] != 0.0
+                uses += held[j, v] != 0.0
+            if record:
+                why[j] = DECISION if not leaves[j, 0] else DRAWDOWN_STOP if halted[0] else HOLDING_BARS
+            ordered[j], weight[j] = asks > 0, 0.0
+            known[j] = asks + uses > 0
+            if known[j]:
                 active[kept] = j
                 kept += 1
-            else:
-                known[j] = False
         count = kept
     return equity, ledger[:fills]
+
+
+@compiled
+def noted(
+    ledger: np.ndarray, fills: int, t: int, j: int, quantity: float, price: float, rate: float, reason: int
+) -> tuple[np.ndarray, int]:
+    """The ledger with one more fill, in a larger room where it is full."""
+    if fills == len(ledger):
+        larger = np.empty((2 * fills, LEDGER_COLUMNS))
+        larger[:fills] = ledger
+        ledger = larger
+    ledger[fills, 0], ledger[fills, 1], ledger[fills, 2] = t, j, quantity
+    ledger[fills, 3], ledger[fills, 4], ledger[fills, 5] = price, abs(quantity) * price * rate, reason
+    return ledger, fills + 1
