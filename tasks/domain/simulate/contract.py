@@ -5,7 +5,7 @@ Each engine keeps its own arithmetic. They share this module only: the inputs, t
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -110,25 +110,24 @@ def check_weights(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> 
 
 def fills_table(
     timestamp: pd.DatetimeIndex,
-    instrument: npt.ArrayLike,
+    instrument: Any,
     quantity: npt.ArrayLike,
     price: npt.ArrayLike,
     cost: npt.ArrayLike,
-    reason: npt.ArrayLike,
+    reason: Any,
 ) -> pd.DataFrame:
     """The fills of a `Result` from equal-length columns, quantities signed; typed also when there is none."""
     signed, paid = np.asarray(quantity, dtype=float), np.asarray(price, dtype=float)
-    side = np.where(signed > 0, "buy", "sell").astype(object)
     return pd.DataFrame(
         {
             "timestamp": timestamp,
-            "instrument": pd.Series(np.asarray(instrument, dtype=object), dtype="str"),
-            "side": pd.Series(side, dtype="str"),
+            "instrument": pd.Series(instrument, dtype="str"),
+            "side": pd.array(["sell", "buy"], dtype="str").take((signed > 0).astype(np.intp)),
             "quantity": np.abs(signed),
             "price": paid,
             "notional": np.abs(signed) * paid,
             "cost": np.asarray(cost, dtype=float),
-            "reason": pd.Series(np.asarray(reason, dtype=object), dtype="str"),
+            "reason": pd.Series(reason, dtype="str"),
         }
     )
 

@@ -92,17 +92,21 @@ def merged(active: np.ndarray, count: int, added: np.ndarray, news: int) -> int:
 
 
 @compiled
-def run(market: Market, targets: Targets, terms: Terms, record: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Equity at each bar's close, bars × paths, and if `record` the ledger of the only path: one row a fill.
+def run(market: Market, targets: Targets, terms: Terms, room: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """Equity at each bar's close, bars × paths, and the ledger, one row a fill, of a single path.
 
     All paths have the same targets, so they look at the same names: what is read of a bar serves them all, and the
-    loops over paths (`v`) have no branches, so that the processor takes several at once.
+    loops over paths (`v`) have no branches, so that the processor takes several at once. `room`: rows to begin the
+    ledger with, for one path; None for any number of paths, and no ledger.
     """
     cells = market.cells
     bars, names = cells.shape[:2]
-    paths = len(terms.capital)
+    if room is None:  # decided when compiled: a single path pays for no loops over paths
+        paths, ledger = len(terms.capital), np.empty((0, LEDGER_COLUMNS))
+    else:
+        paths, ledger = 1, np.empty((room, LEDGER_COLUMNS))
+    fills = 0
     equity = np.zeros((bars, paths))
-    ledger, fills = np.empty((1024 if record else 0, LEDGER_COLUMNS)), 0
     held, entry, order = np.zeros((names, paths)), np.zeros((names, paths)), np.zeros((names, paths))
     since, leaves, forced = np.zeros((names, paths)), np.zeros((names, paths), dtype=np.bool_), False
     weight, ordered, why = np.zeros(names), np.zeros(names, dtype=np.bool_), np.zeros(names, dtype=np.int64)
@@ -163,7 +167,7 @@ def run(market: Market, targets: Targets, terms: Terms, record: bool) -> tuple[n
                         since[j, v] = t if opens else since[j, v]
                 for v in range(paths):
                     held[j, v] += quantity[v]
-                if record and quantity[0] != 0.0:
+                if room is not None:
                     ledger, fills = noted(ledger, fills, t, j, quantity[0], price, cost[0], why[j])
             else:
                 quantity[:] = 0.0
@@ -193,7 +197,7 @@ def run(market: Market, targets: Targets, terms: Terms, record: bool) -> tuple[n
                         rate = terms.rate[v] + terms.impact[v] * price_impact(amount, average)
                         cash[v] -= amount * at[v] + abs(amount) * at[v] * rate
                         held[j, v] += amount
-                        if record:
+                        if room is not None:
                             side = 1.0 if amount < 0.0 else -1.0
                             stop = side * entry[j, 0] * (1.0 - side * terms.stop_loss[0]) + TOLERANCE * entry[j, 0]
                             reason = STOP_LOSS if side * at[0] <= stop else TAKE_PROFIT
@@ -269,7 +273,7 @@ def run(market: Market, targets: Targets, terms: Terms, record: bool) -> tuple[n
                 order[j, v] = 0.0 if small else order[j, v]
                 asks += order[j, v] != 0.0
                 uses += held[j, v] != 0.0
-            if record:
+            if room is not None:
                 why[j] = DECISION if not leaves[j, 0] else DRAWDOWN_STOP if halted[0] else HOLDING_BARS
             ordered[j], weight[j] = asks > 0, 0.0
             known[j] = asks + uses > 0
@@ -284,7 +288,9 @@ def run(market: Market, targets: Targets, terms: Terms, record: bool) -> tuple[n
 def noted(
     ledger: np.ndarray, fills: int, t: int, j: int, quantity: float, price: float, rate: float, reason: int
 ) -> tuple[np.ndarray, int]:
-    """The ledger with one more fill, in a larger room where it is full."""
+    """The ledger with one more fill, if it is one, in a larger room where it is full."""
+    if quantity == 0.0:
+        return ledger, fills
     if fills == len(ledger):
         larger = np.empty((2 * fills, LEDGER_COLUMNS))
         larger[:fills] = ledger

@@ -32,7 +32,8 @@ def simulate(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> Resul
         ValueError: the weights do not fit the prices or the limits (see `check_weights`).
     """
     check_weights(weights, prices, strategy)
-    equity, ledger = compiled().run(market_of(prices), targets_of(weights, prices), terms_of([strategy]), True)
+    market, targets = market_of(prices, strategy.costs.impact_bp > 0), targets_of(weights, prices)
+    equity, ledger = compiled().run(market, targets, terms_of([strategy]), 2 * len(targets.name) + 1)
     return Result(pd.Series(equity[:, 0], index=prices.calendar, name="equity"), _fills(ledger, prices))
 
 
@@ -46,9 +47,11 @@ def sweep(paths: Sequence[tuple[pd.DataFrame, Strategy]], prices: Prices, thread
         threads: how many tiles of paths run at once.
     """
     tables = {id(weights): weights for weights, _ in paths}
-    for weights, strategy in paths:
-        check_weights(weights, prices, strategy)
-    market, run = market_of(prices), compiled().run
+    # What is checked depends on these alone, and takes longer than a path.
+    distinct = {(id(weights), each.gross_limit, each.name_limit, each.needs_volume): each for weights, each in paths}
+    for (key, *_), strategy in distinct.items():
+        check_weights(tables[key], prices, strategy)
+    market, run = market_of(prices, any(strategy.costs.impact_bp > 0 for _, strategy in paths)), compiled().run
     targets = {key: targets_of(weights, prices) for key, weights in tables.items()}
     alike = {key: [n for n, (weights, _) in enumerate(paths) if id(weights) == key] for key in tables}
     tiles = [(key, all_[at : at + TILE]) for key, all_ in alike.items() for at in range(0, len(all_), TILE)]
@@ -56,7 +59,7 @@ def sweep(paths: Sequence[tuple[pd.DataFrame, Strategy]], prices: Prices, thread
 
     def fill(tile: tuple[int, list[int]]) -> None:
         key, rows = tile
-        equity[rows] = run(market, targets[key], terms_of([paths[row][1] for row in rows]), False)[0].T
+        equity[rows] = run(market, targets[key], terms_of([paths[row][1] for row in rows]), None)[0].T
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(fill, tiles))
@@ -70,7 +73,8 @@ def compiled() -> ModuleType:
     return kernel
 
 
-def market_of(prices: Prices) -> "Market":
+def market_of(prices: Prices, averages: bool) -> "Market":
+    """Bars as the kernel reads them; `averages` of volumes only where something is made of them."""
     kernel = compiled()
     cells = np.full((*prices.close.shape, kernel.CELLS), np.nan)
     places = (kernel.CLOSE, kernel.OPEN, kernel.HIGH, kernel.LOW, kernel.VOLUME)
@@ -80,7 +84,7 @@ def market_of(prices: Prices) -> "Market":
     # A name without any close so far cannot be held, so its mark of 0 never counts; NaN would spread.
     cells[:, :, kernel.MARK] = prices.close.ffill().fillna(0.0).to_numpy(dtype=float)
     cells[1:, :, kernel.BEFORE] = cells[:-1, :, kernel.MARK]
-    if prices.volume is not None:
+    if averages and prices.volume is not None:
         cells[:, :, kernel.AVERAGE] = prices.volume.rolling(AVERAGE_BARS, min_periods=1).mean().shift().to_numpy(float)
     stamps = prices.calendar.to_numpy()
     market: Market = kernel.Market(cells, np.diff(stamps, prepend=stamps[:1]) / DAY)
@@ -130,13 +134,8 @@ def _or(given: float | None, otherwise: float) -> float:
 
 
 def _fills(ledger: Floats, prices: Prices) -> pd.DataFrame:
-    ordered = ledger[np.lexsort((ledger[:, 1], ledger[:, 0]))]  # F19: stable, so an order stays before a stop
-    bar, name, reason = (ordered[:, column].astype(np.intp) for column in (0, 1, 5))
-    return fills_table(
-        prices.calendar[bar],
-        prices.close.columns.to_numpy(dtype=object)[name],
-        ordered[:, 2],
-        ordered[:, 3],
-        ordered[:, 4],
-        np.array(REASONS, dtype=object)[reason],
-    )
+    """The kernel goes through a bar by name, a name's order before its stop, so rule F19 is kept."""
+    bar, name, reason = (ledger[:, column].astype(np.intp) for column in (0, 1, 5))
+    words = pd.array(prices.close.columns.to_numpy(dtype=object), dtype="str")
+    reasons = pd.array(REASONS, dtype="str").take(reason)
+    return fills_table(prices.calendar[bar], words.take(name), ledger[:, 2], ledger[:, 3], ledger[:, 4], reasons)
