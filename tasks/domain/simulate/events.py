@@ -174,7 +174,7 @@ class _Account:
         self.fills.append(_Fill(bar.timestamp, name, quantity, price, cost, reason))
         held = self.positions.get(name)
         left = quantity + (held.quantity if held else ZERO)
-        if not left:
+        if abs(left) < Decimal(SMALLEST_ORDER) * abs(quantity):  # F5
             del self.positions[name]
         elif held is None or left * held.quantity < 0:  # F9
             self.positions[name] = _Position(left, price, self.number)
