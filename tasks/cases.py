@@ -1,6 +1,5 @@
 """A case for the validator: a candidate, its model as a black box, and the bars to judge it on."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,8 +15,6 @@ from tasks.domain.labels import forward_return
 from tasks.domain.problem import Problem
 from tasks.recording import Record
 
-Score = Callable[[pd.DataFrame], pd.DataFrame]
-
 
 class Case(NamedTuple):
     """All that the validator works on, every part compared with its signature before use.
@@ -30,7 +27,7 @@ class Case(NamedTuple):
     problem: Problem
     bars: pd.DataFrame
     start: pd.Timestamp
-    score: Score
+    score: models.Score
     scores: pd.DataFrame
     lockbox: accuracy.Lockbox
     materials: dict[str, str]

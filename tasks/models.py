@@ -4,10 +4,9 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import distributions, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import yaml
@@ -111,8 +110,14 @@ def normalise(path: Path) -> None:
     write_whole(path, yaml.safe_dump(described, sort_keys=True).encode())
 
 
-def load(model: str, number: int, signed: dict[str, str]) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """The scoring function of a registered version: bars → scores, sessions × instruments.
+class Score(Protocol):
+    """A model as a black box: bars → scores, sessions × instruments; from `since` on where it is given."""
+
+    def __call__(self, bars: pd.DataFrame, since: pd.Timestamp | None = None) -> pd.DataFrame: ...
+
+
+def load(model: str, number: int, signed: dict[str, str]) -> Score:
+    """The scoring function of a registered version.
 
     The files are copied, hashed and compared before any of their code runs, and it is the copy that runs.
 
@@ -134,8 +139,8 @@ def load(model: str, number: int, signed: dict[str, str]) -> Callable[[pd.DataFr
     shutil.rmtree(scratch)
     columns = loaded.metadata.get_input_schema().input_names()
 
-    def score(bars: pd.DataFrame) -> pd.DataFrame:
-        scored = loaded.predict(bars[columns])
+    def score(bars: pd.DataFrame, since: pd.Timestamp | None = None) -> pd.DataFrame:
+        scored = loaded.predict(bars[columns], params={} if since is None else {"since": since.isoformat()})
         return scored.pivot(index="timestamp", columns="instrument", values="score").sort_index()
 
     return score

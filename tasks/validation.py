@@ -42,17 +42,17 @@ def probe(case: Case) -> dict[str, probes.Finding]:
 def time_scoring(case: Case) -> accuracy.Figures:
     """99th percentile (nearest rank) of the wall-clock time in ms that the lockbox's last session takes to be scored.
 
-    Asked REPETITIONS times, each with the newest SESSIONS sessions of bars, or twice, four times … as many where the
-    last session's scores need more; the first call, which may load or compile, is not counted. Not measured where the
-    problem asks nothing of it: it takes seconds.
+    Asked REPETITIONS times for that session alone, as a desk asks each day, each time with the newest SESSIONS sessions
+    of bars, or twice, four times … as many where its scores need more; the first call, which may load or compile, is
+    not counted. Not measured where the problem asks nothing of it: it takes seconds.
     """
     if all(criterion.figure != criteria.LATENCY for criterion in case.problem.criteria()):
         return {}
-    bars = needed(case)
+    bars, last = needed(case), case.scores.index[-1]
     times = []
     for _ in range(REPETITIONS):
         begun = time.perf_counter()
-        case.score(bars)
+        case.score(bars, last)
         times.append(1000 * (time.perf_counter() - begun))
     return {criteria.LATENCY: float(np.quantile(times, 0.99, method="inverted_cdf"))}
 
@@ -60,11 +60,11 @@ def time_scoring(case: Case) -> accuracy.Figures:
 def needed(case: Case) -> pd.DataFrame:
     """The newest bars that suffice to give the last session the scores that all bars give it."""
     sessions = np.sort(case.bars["timestamp"].unique())
-    last = case.scores.loc[case.scores.index == sessions[-1]]
+    last = case.scores.iloc[-1:]
     count = SESSIONS
     while count < len(sessions):
         part = case.bars[case.bars["timestamp"] >= sessions[-count]]
-        if probes.compare(last, case.score(part)).gap <= SAME:
+        if probes.compare(last, case.score(part, last.index[0])).gap <= SAME:
             return part
         count *= 2
     return case.bars
