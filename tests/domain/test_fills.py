@@ -224,13 +224,13 @@ def test_a_sweep_is_many_single_runs(prices: Prices, seed: int) -> None:
 
 BUGS = {
     "F1 the last decision but one is dropped": (
-        "cells, decision = market.cells[t], targets.decision[t]",
-        "cells, decision = market.cells[t], targets.decision[t] if t < bars - 2 else -1",
+        "decision = targets.decision[t]",
+        "decision = targets.decision[t] if t < bars - 2 else -1",
     ),
-    "F2 sized on the highest equity": ("weight * value[v] / close", "weight * state.peak[v] / close"),
+    "F2 sized on the highest equity": ("weight[j] * value[v] / close", "weight[j] * peak[v] / close"),
     "F3 what is sold does not count": (
-        "abs(order[j, v]) * close\n    if used",
-        "max(order[j, v], 0.0) * close\n    if used",
+        "abs(order[j, v]) * close\n        if limited",
+        "max(order[j, v], 0.0) * close\n        if limited",
     ),
     "F4 lots are rounded up": ("math.floor(abs(quantity) / lot + TOLERANCE)", "math.ceil(abs(quantity) / lot)"),
     "F6 a missing open lapses": ("price = opened if opened == opened else close  # F6", "price = opened"),
@@ -242,22 +242,22 @@ BUGS = {
     ),
     "F10 a gap is filled at the stop": (
         "first >= target - slack\n",
-        "first >= target - slack\n        price = side * stop if first < stop else price\n",
+        "first >= target - slack\n                    price = side * stop if first < stop else price\n",
     ),
-    "F11 a fill at the close is stopped": ("(ranged or filled[v] == 0.0)", "True"),
+    "F11 a fill at the close is stopped": ("(ranged or quantity[v] == 0.0)", "True"),
     "F13 a bar too long": (
-        "state.since[j, v] >= terms.holding_bars[v] - 1.0",
-        "state.since[j, v] >= terms.holding_bars[v]",
+        "since[j, v] >= terms.holding_bars[v] - 1.0",
+        "since[j, v] >= terms.holding_bars[v]",
     ),
     "F14 the fall is measured from the start": (
-        "(1.0 - terms.drawdown_stop[v]) * state.peak[v]",
+        "(1.0 - terms.drawdown_stop[v]) * peak[v]",
         "(1.0 - terms.drawdown_stop[v]) * terms.capital[v]",
     ),
     "F15 shorts are lent for nothing": (
-        "short[v] -= min(state.held[j, v], 0.0)",
-        "short[v] -= 0.0 * min(state.held[j, v], 0.0)",
+        "short[v] -= min(held[j, v], 0.0)",
+        "short[v] -= 0.0 * min(held[j, v], 0.0)",
     ),
-    "F16 a halted name is worth nothing": ("mark = cells[j, MARK]", "mark = close if close == close else 0.0"),
+    "F16 a halted name is worth nothing": ("mark = cells[t, j, MARK]", "mark = close if close == close else 0.0"),
 }
 
 

@@ -63,11 +63,6 @@ def compiled(function: Function) -> Function:
     return cast("Function", numba.njit(nogil=True, error_model="numpy", cache=True)(function))
 
 
-def inlined(function: Function) -> Function:
-    """Compiled into its caller: only there the compiler knows that these arrays do not overlap, and uses it."""
-    return cast("Function", numba.njit(inline="always", error_model="numpy")(function))
-
-
 @compiled
 def in_lots(quantity: float, lot: float) -> float:
     """F4."""
@@ -103,348 +98,208 @@ def merged(active: np.ndarray, count: int, added: np.ndarray, news: int) -> int:
     return whole
 
 
-class State(NamedTuple):
-    """Where all paths stand. Names × paths: `held`, `entry` and `since` (F9: price and bar), `order`, and whether it
-    `leaves` by force (F13, F14). Paths: `cash`, `value` of it all, its `peak`, and whether a path is `halted` (F14),
-    `ruined` (F17), `decides` at this close. Names: `weight` wanted, `ordered` by some path, `why`. Room for one name's
-    `quantity`, `cost` and stop price `at`, and for one decision's `traded` sum and `scale`."""
-
-    held: np.ndarray
-    entry: np.ndarray
-    since: np.ndarray
-    order: np.ndarray
-    leaves: np.ndarray
-    cash: np.ndarray
-    value: np.ndarray
-    peak: np.ndarray
-    halted: np.ndarray
-    ruined: np.ndarray
-    decides: np.ndarray
-    weight: np.ndarray
-    ordered: np.ndarray
-    why: np.ndarray
-    quantity: np.ndarray
-    cost: np.ndarray
-    at: np.ndarray
-    traded: np.ndarray
-    scale: np.ndarray
-
-
-class Used(NamedTuple):
-    """Which rules any path has, so that the others cost nothing."""
-
-    accrual: bool
-    stops: bool
-    holding: bool
-    impact: bool
-    share: bool
-    turnover: bool
-    lots: bool
-
-
 @compiled
-def used_by(terms: Terms) -> Used:
-    return Used(
-        accrual=bool((terms.interest != 0.0).any() or (terms.borrow != 0.0).any()),
-        stops=not (np.isnan(terms.stop_loss).all() and np.isnan(terms.take_profit).all()),
-        holding=bool(np.isfinite(terms.holding_bars).any()),
-        impact=bool((terms.impact > 0.0).any()),
-        share=bool(np.isfinite(terms.volume_share).any()),
-        turnover=bool(np.isfinite(terms.turnover_limit).any()),
-        lots=bool((terms.lot > 0.0).any()),
-    )
-
-
-@compiled
-def beginning(names: int, paths: int, terms: Terms) -> State:
-    return State(
-        np.zeros((names, paths)),
-        np.zeros((names, paths)),
-        np.zeros((names, paths)),
-        np.zeros((names, paths)),
-        np.zeros((names, paths), dtype=np.bool_),
-        terms.capital.copy(),
-        np.zeros(paths),
-        terms.capital.copy(),
-        np.zeros(paths, dtype=np.bool_),
-        np.zeros(paths, dtype=np.bool_),
-        np.zeros(paths, dtype=np.bool_),
-        np.zeros(names),
-        np.zeros(names, dtype=np.bool_),
-        np.zeros(names, dtype=np.int64),
-        np.zeros(paths),
-        terms.rate.copy(),
-        np.zeros(paths),
-        np.zeros(paths),
-        np.ones(paths),
-    )
-
-
-@compiled
-def run(market: Market, targets: Targets, terms: Terms, room: int | None) -> tuple[np.ndarray, np.ndarray]:
-    """Equity at each bar's close, bars × paths, and the ledger, one row a fill, of a single path.
+def run(market: Market, targets: Targets, terms: Terms, room: int | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """Equity at each bar's close, bars × paths; of a single path the ledger, one row a fill, and how many there were.
 
     All paths have the same targets, so they look at the same names: what is read of a bar serves them all, and the
-    loops over paths (`v`) have no branches, so that the processor takes several at once. `room`: rows to begin the
-    ledger with, for one path; None for any number of paths, and no ledger.
+    loops over paths (`v`) have no branches, so that the processor takes several at once. `room`: rows of the ledger of
+    one path, the rest of a longer one being lost; None for any number of paths, and no ledger.
+
+    It is one function because numba counts references wherever arrays are handed on: cut into its steps, it takes fifty
+    times as long on the bars of a single name.
     """
-    bars, names = market.cells.shape[:2]
+    cells = market.cells
+    bars, names = cells.shape[:2]
     if room is None:  # decided when compiled: a single path pays for no loops over paths
         paths, ledger = len(terms.capital), np.empty((0, LEDGER_COLUMNS))
     else:
         paths, ledger = 1, np.empty((room, LEDGER_COLUMNS))
     fills = 0
-    used, state, equity = used_by(terms), beginning(names, paths, terms), np.zeros((bars, paths))
+    equity = np.zeros((bars, paths))
+    held, entry, order = np.zeros((names, paths)), np.zeros((names, paths)), np.zeros((names, paths))
+    since, leaves, forced = np.zeros((names, paths)), np.zeros((names, paths), dtype=np.bool_), False
+    weight, ordered, why = np.zeros(names), np.zeros(names, dtype=np.bool_), np.zeros(names, dtype=np.int64)
     # The names that a path holds or has ordered, ascending: all others are left alone. The order makes a path's sums
     # the same whatever the paths beside it hold.
     active, known, count = np.zeros(names, dtype=np.int64), np.zeros(names, dtype=np.bool_), 0
     added = np.zeros(names, dtype=np.int64)
+    cash, peak, value = terms.capital.copy(), terms.capital.copy(), np.zeros(paths)
+    halted, ruined, decides = np.zeros(paths, np.bool_), np.zeros(paths, np.bool_), np.zeros(paths, np.bool_)
+    quantity, cost, at = np.zeros(paths), terms.rate.copy(), np.zeros(paths)
+    traded, scale, short = np.zeros(paths), np.ones(paths), np.zeros(paths)
+    stops = not (np.isnan(terms.stop_loss).all() and np.isnan(terms.take_profit).all())
+    timed, impact = np.isfinite(terms.holding_bars).any(), (terms.impact > 0.0).any()
+    shared, limited = np.isfinite(terms.volume_share).any(), np.isfinite(terms.turnover_limit).any()
+    lots, accrues = (terms.lot > 0.0).any(), (terms.interest != 0.0).any() or (terms.borrow != 0.0).any()
     for t in range(bars):
-        cells, decision = market.cells[t], targets.decision[t]
-        if used.accrual and t > 0:
-            accrue(cells, market.days[t], terms, state, active[:count], room)
-        ledger, fills = trade(t, cells, terms, used, state, active[:count], ledger, fills, room)
-        if settle(terms, state, active[:count], decision >= 0, room) == 0:
+        if accrues and t > 0:  # F15
+            short[:] = 0.0
+            for k in range(count):
+                j = active[k]
+                for v in range(paths):
+                    short[v] -= min(held[j, v], 0.0) * cells[t, j, BEFORE]
+            for v in range(paths):
+                earned = cash[v] * terms.interest[v] - short[v] * terms.borrow[v]
+                cash[v] += earned * market.days[t] / YEAR_DAYS
+        value[:] = 0.0
+        for k in range(count):
+            j = active[k]
+            opened, close, average = cells[t, j, OPEN], cells[t, j, CLOSE], cells[t, j, AVERAGE]
+            price = opened if opened == opened else close  # F6
+            if ordered[j] and price == price:
+                for v in range(paths):
+                    quantity[v] = order[j, v]
+                if shared:  # F7
+                    volume = cells[t, j, VOLUME]
+                    volume = volume if volume > 0.0 else 0.0
+                    for v in range(paths):
+                        share = terms.volume_share[v]
+                        most = np.inf if share == np.inf else share * volume
+                        at[v] = 1.0 if abs(quantity[v]) > most else 0.0
+                        quantity[v] = math.copysign(min(most, abs(quantity[v])), quantity[v])
+                    if lots:
+                        for v in range(paths):
+                            quantity[v] = in_lots(quantity[v], terms.lot[v]) if at[v] > 0.0 else quantity[v]
+                if impact:
+                    for v in range(paths):
+                        cost[v] = terms.rate[v] + terms.impact[v] * price_impact(quantity[v], average)
+                for v in range(paths):
+                    amount = quantity[v]
+                    cash[v] -= amount * price + abs(amount) * price * cost[v]
+                if stops or timed:  # F9
+                    for v in range(paths):
+                        before, after = held[j, v], left(held[j, v], quantity[v])
+                        opens = quantity[v] != 0.0 and (before == 0.0 or before * after < 0.0)
+                        mean = (abs(before) * entry[j, v] + abs(quantity[v]) * price) / abs(after)
+                        mean = mean if abs(after) > abs(before) else entry[j, v]
+                        entry[j, v] = price if opens else mean
+                        since[j, v] = t if opens else since[j, v]
+                for v in range(paths):
+                    held[j, v] = left(held[j, v], quantity[v])
+                if room is not None:
+                    fills = noted(ledger, fills, t, j, quantity[0], price, cost[0], why[j])
+            else:
+                quantity[:] = 0.0
+            if stops and price == price:  # F10, F11
+                high, low = cells[t, j, HIGH], cells[t, j, LOW]
+                top = high if high == high else max(opened, close)
+                bottom = low if low == low else min(opened, close)
+                ranged = opened == opened
+                hits = 0
+                for v in range(paths):
+                    side = 1.0 if held[j, v] > 0.0 else -1.0
+                    slack = TOLERANCE * entry[j, v]
+                    stop = side * entry[j, v] * (1.0 - side * terms.stop_loss[v])
+                    target = side * entry[j, v] * (1.0 + side * terms.take_profit[v])
+                    worst, best = side * (bottom if side > 0.0 else top), side * (top if side > 0.0 else bottom)
+                    found = side * target if ranged and best >= target - slack else 0.0
+                    found = side * stop if ranged and worst <= stop + slack else found
+                    first = side * price
+                    gap = first <= stop + slack or first >= target - slack
+                    found = price if gap else found
+                    seen = held[j, v] != 0.0 and (ranged or quantity[v] == 0.0)
+                    at[v] = found if seen else 0.0
+                    hits += at[v] != 0.0
+                if hits > 0:
+                    for v in range(paths):
+                        amount = -held[j, v] if at[v] != 0.0 else 0.0
+                        rate = terms.rate[v] + terms.impact[v] * price_impact(amount, average)
+                        cash[v] -= amount * at[v] + abs(amount) * at[v] * rate
+                        held[j, v] += amount
+                        if room is not None:
+                            reason = STOP_LOSS if amount * (at[0] - entry[j, 0]) > 0.0 else TAKE_PROFIT
+                            fills = noted(ledger, fills, t, j, amount, at[0], rate, reason)
+            if ordered[j]:
+                ordered[j], order[j, :] = False, 0.0
+            mark = cells[t, j, MARK]  # F16
+            for v in range(paths):
+                value[v] += held[j, v] * mark
+        decision = targets.decision[t]
+        alive = 0
+        for v in range(paths):
+            value[v] += cash[v]
+            if value[v] <= 0.0:
+                ruined[v] = True
+            if ruined[v]:  # F17
+                value[v], cash[v] = 0.0, 0.0
+                for k in range(count):
+                    held[active[k], v] = 0.0
+            alive += not ruined[v]
+            equity[t, v] = value[v]
+            peak[v] = max(peak[v], value[v])
+            halted[v] |= value[v] <= (1.0 - terms.drawdown_stop[v]) * peak[v] * (1.0 + TOLERANCE)  # F14
+            decides[v] = decision >= 0 and not halted[v] and not ruined[v]
+        if alive == 0:
             break
-        equity[t] = state.value
         if decision >= 0:
-            chosen = slice(targets.first[decision], targets.first[decision + 1])
-            count = wanted(targets.name[chosen], targets.weight[chosen], state.weight, active, known, count, added)
-        elif not used.holding and not state.halted.any():
+            news = 0
+            for i in range(targets.first[decision], targets.first[decision + 1]):
+                j = targets.name[i]
+                weight[j] = targets.weight[i]
+                if not known[j]:
+                    known[j], added[news] = True, j
+                    news += 1
+            count = merged(active, count, added, news)
+        elif not timed and not halted.any():
             continue
-        place(t, cells, terms, used, state, active[:count], room)
+        forced = bool(forced or timed or halted.any())
+        traded[:] = 0.0
+        for k in range(count):
+            j = active[k]
+            close = cells[t, j, CLOSE]
+            if close != close:
+                continue  # F2
+            for v in range(paths):
+                order[j, v] = weight[j] * value[v] / close - held[j, v] if decides[v] else 0.0
+            if forced:
+                for v in range(paths):
+                    late = halted[v] or t - since[j, v] >= terms.holding_bars[v] - 1.0  # F13, F14
+                    leaves[j, v] = late and held[j, v] != 0.0
+                    order[j, v] = -held[j, v] if leaves[j, v] else order[j, v]
+            if limited:
+                for v in range(paths):
+                    traded[v] += 0.0 if leaves[j, v] else abs(order[j, v]) * close
+        if limited:  # F3
+            for v in range(paths):
+                most = terms.turnover_limit[v] * value[v]
+                scale[v] = most / traded[v] if traded[v] > most else 1.0
         kept = 0
-        for j in active[:count]:
-            known[j] = state.ordered[j]
-            for v in range(len(state.cash)):
-                known[j] |= state.held[j, v] != 0.0
+        for k in range(count):
+            j = active[k]
+            close = cells[t, j, CLOSE]
+            if limited:
+                for v in range(paths):
+                    order[j, v] = order[j, v] if leaves[j, v] else order[j, v] * scale[v]
+            if lots:
+                for v in range(paths):
+                    closes = order[j, v] == -held[j, v]
+                    order[j, v] = order[j, v] if closes else in_lots(order[j, v], terms.lot[v])
+            uses, asks = 0, 0
+            for v in range(paths):
+                small = abs(order[j, v]) * close < SMALLEST_ORDER * value[v] and not leaves[j, v]  # F5
+                order[j, v] = 0.0 if small else order[j, v]
+                asks += order[j, v] != 0.0
+                uses += held[j, v] != 0.0
+            if room is not None:
+                why[j] = DECISION if not leaves[j, 0] else DRAWDOWN_STOP if halted[0] else HOLDING_BARS
+            ordered[j], weight[j] = asks > 0, 0.0
+            known[j] = asks + uses > 0
             if known[j]:
                 active[kept] = j
                 kept += 1
         count = kept
-    return equity, ledger[:fills]
-
-
-@inlined
-def accrue(cells: np.ndarray, days: float, terms: Terms, state: State, active: np.ndarray, room: int | None) -> None:
-    """F15."""
-    paths = len(state.cash) if room is None else 1
-    short = state.traded
-    short[:] = 0.0
-    for j in active:
-        for v in range(paths):
-            short[v] -= min(state.held[j, v], 0.0) * cells[j, BEFORE]
-    for v in range(paths):
-        earned = state.cash[v] * terms.interest[v] - short[v] * terms.borrow[v]
-        state.cash[v] += earned * days / YEAR_DAYS
-
-
-@inlined
-def trade(
-    t: int,
-    cells: np.ndarray,
-    terms: Terms,
-    used: Used,
-    state: State,
-    active: np.ndarray,
-    ledger: np.ndarray,
-    fills: int,
-    room: int | None,
-) -> tuple[np.ndarray, int]:
-    """What happens within a bar: orders, then stops; and what the positions are worth after it."""
-    paths = len(state.cash) if room is None else 1
-    held, entry, since, order = state.held, state.entry, state.since, state.order
-    cash, value, quantity, cost, at = state.cash, state.value, state.quantity, state.cost, state.at
-    value[:] = 0.0
-    for j in active:
-        opened, close, average = cells[j, OPEN], cells[j, CLOSE], cells[j, AVERAGE]
-        price = opened if opened == opened else close  # F6
-        if state.ordered[j] and price == price:
-            for v in range(paths):
-                quantity[v] = order[j, v]
-            if used.share:  # F7
-                volume = cells[j, VOLUME]
-                volume = volume if volume > 0.0 else 0.0
-                for v in range(paths):
-                    share = terms.volume_share[v]
-                    most = np.inf if share == np.inf else share * volume
-                    at[v] = 1.0 if abs(quantity[v]) > most else 0.0
-                    quantity[v] = math.copysign(min(most, abs(quantity[v])), quantity[v])
-                if used.lots:
-                    for v in range(paths):
-                        quantity[v] = in_lots(quantity[v], terms.lot[v]) if at[v] > 0.0 else quantity[v]
-            if used.impact:
-                for v in range(paths):
-                    cost[v] = terms.rate[v] + terms.impact[v] * price_impact(quantity[v], average)
-            for v in range(paths):
-                amount = quantity[v]
-                cash[v] -= amount * price + abs(amount) * price * cost[v]
-            if used.stops or used.holding:  # F9
-                for v in range(paths):
-                    before, after = held[j, v], left(held[j, v], quantity[v])
-                    opens = quantity[v] != 0.0 and (before == 0.0 or before * after < 0.0)
-                    mean = (abs(before) * entry[j, v] + abs(quantity[v]) * price) / abs(after)
-                    mean = mean if abs(after) > abs(before) else entry[j, v]
-                    entry[j, v] = price if opens else mean
-                    since[j, v] = t if opens else since[j, v]
-            for v in range(paths):
-                held[j, v] = left(held[j, v], quantity[v])
-            if room is not None:
-                ledger, fills = noted(ledger, fills, t, j, quantity[0], price, cost[0], state.why[j])
-        else:
-            quantity[:] = 0.0
-        if used.stops and price == price and stopped(cells[j], held[j], entry[j], terms, quantity, at, room) > 0:
-            for v in range(paths):
-                amount = -held[j, v] if at[v] != 0.0 else 0.0
-                rate = terms.rate[v] + terms.impact[v] * price_impact(amount, average)
-                cash[v] -= amount * at[v] + abs(amount) * at[v] * rate
-                held[j, v] += amount
-                if room is not None:
-                    lost = amount * (at[0] - entry[j, 0]) > 0.0
-                    ledger, fills = noted(ledger, fills, t, j, amount, at[0], rate, STOP_LOSS if lost else TAKE_PROFIT)
-        if state.ordered[j]:
-            state.ordered[j], order[j, :] = False, 0.0
-        mark = cells[j, MARK]  # F16
-        for v in range(paths):
-            value[v] += held[j, v] * mark
-    return ledger, fills
-
-
-@inlined
-def stopped(
-    cell: np.ndarray,
-    held: np.ndarray,
-    entry: np.ndarray,
-    terms: Terms,
-    filled: np.ndarray,
-    at: np.ndarray,
-    room: int | None,
-) -> int:
-    """F10, F11: the price at which each path's position in a name is stopped in this bar, 0 where it is not; returns
-    how many are."""
-    paths = len(held) if room is None else 1
-    opened, close, high, low = cell[OPEN], cell[CLOSE], cell[HIGH], cell[LOW]
-    ranged = opened == opened
-    price = opened if ranged else close
-    top = high if high == high else max(opened, close)
-    bottom = low if low == low else min(opened, close)
-    hits = 0
-    for v in range(paths):
-        side = 1.0 if held[v] > 0.0 else -1.0
-        slack = TOLERANCE * entry[v]
-        stop = side * entry[v] * (1.0 - side * terms.stop_loss[v])
-        target = side * entry[v] * (1.0 + side * terms.take_profit[v])
-        worst, best = side * (bottom if side > 0.0 else top), side * (top if side > 0.0 else bottom)
-        found = side * target if ranged and best >= target - slack else 0.0
-        found = side * stop if ranged and worst <= stop + slack else found
-        first = side * price
-        gap = first <= stop + slack or first >= target - slack
-        found = price if gap else found
-        seen = held[v] != 0.0 and (ranged or filled[v] == 0.0)
-        at[v] = found if seen else 0.0
-        hits += at[v] != 0.0
-    return hits
-
-
-@inlined
-def settle(terms: Terms, state: State, active: np.ndarray, decision: bool, room: int | None) -> int:
-    """The close of a bar: ruin, the drawdown stop, and who decides; returns how many paths are not ruined."""
-    alive = 0
-    paths = len(state.cash) if room is None else 1
-    for v in range(paths):
-        state.value[v] += state.cash[v]
-        if state.value[v] <= 0.0:
-            state.ruined[v] = True
-        if state.ruined[v]:  # F17
-            state.value[v], state.cash[v] = 0.0, 0.0
-            for j in active:
-                state.held[j, v] = 0.0
-        alive += not state.ruined[v]
-        state.peak[v] = max(state.peak[v], state.value[v])
-        floor = (1.0 - terms.drawdown_stop[v]) * state.peak[v]
-        state.halted[v] |= state.value[v] <= floor * (1.0 + TOLERANCE)  # F14
-        state.decides[v] = decision and not state.halted[v] and not state.ruined[v]
-    return alive
-
-
-@compiled
-def wanted(
-    name: np.ndarray,
-    given: np.ndarray,
-    weight: np.ndarray,
-    active: np.ndarray,
-    known: np.ndarray,
-    count: int,
-    added: np.ndarray,
-) -> int:
-    """Lay out a decision's weights by name; its new names become active. Returns how many are."""
-    news = 0
-    for i in range(len(name)):
-        j = name[i]
-        weight[j] = given[i]
-        if not known[j]:
-            known[j], added[news] = True, j
-            news += 1
-    return merged(active, count, added, news)
-
-
-@inlined
-def place(
-    t: int, cells: np.ndarray, terms: Terms, used: Used, state: State, active: np.ndarray, room: int | None
-) -> None:
-    """The orders of a close."""
-    paths = len(state.cash) if room is None else 1
-    held, order, leaves, value = state.held, state.order, state.leaves, state.value
-    forced = used.holding or state.halted.any()
-    state.traded[:] = 0.0
-    for j in active:
-        close = cells[j, CLOSE]
-        if close != close:
-            continue  # F2
-        weight = state.weight[j]
-        for v in range(paths):
-            order[j, v] = weight * value[v] / close - held[j, v] if state.decides[v] else 0.0
-        if forced:
-            for v in range(paths):
-                late = state.halted[v] or t - state.since[j, v] >= terms.holding_bars[v] - 1.0  # F13, F14
-                leaves[j, v] = late and held[j, v] != 0.0
-                order[j, v] = -held[j, v] if leaves[j, v] else order[j, v]
-        if used.turnover:
-            for v in range(paths):
-                state.traded[v] += 0.0 if leaves[j, v] else abs(order[j, v]) * close
-    if used.turnover:  # F3
-        for v in range(paths):
-            most = terms.turnover_limit[v] * value[v]
-            state.scale[v] = most / state.traded[v] if state.traded[v] > most else 1.0
-    for j in active:
-        if used.turnover:
-            for v in range(paths):
-                order[j, v] = order[j, v] if leaves[j, v] else order[j, v] * state.scale[v]
-        if used.lots:
-            for v in range(paths):
-                closes = order[j, v] == -held[j, v]
-                order[j, v] = order[j, v] if closes else in_lots(order[j, v], terms.lot[v])
-        asks, close = 0, cells[j, CLOSE]
-        for v in range(paths):
-            worth = abs(order[j, v]) * close
-            order[j, v] = 0.0 if worth < SMALLEST_ORDER * value[v] and not leaves[j, v] else order[j, v]  # F5
-            asks += order[j, v] != 0.0
-        if room is not None:
-            state.why[j] = DECISION if not leaves[j, 0] else DRAWDOWN_STOP if state.halted[0] else HOLDING_BARS
-        state.ordered[j], state.weight[j] = asks > 0, 0.0
+    return equity, ledger, fills
 
 
 @compiled
 def noted(
     ledger: np.ndarray, fills: int, t: int, j: int, quantity: float, price: float, rate: float, reason: int
-) -> tuple[np.ndarray, int]:
-    """The ledger with one more fill, if it is one, in a larger room where it is full."""
+) -> int:
+    """Write a fill into the ledger, if it is one and there is room for it; returns how many there have been."""
     if quantity == 0.0:
-        return ledger, fills
-    if fills == len(ledger):
-        larger = np.empty((2 * fills, LEDGER_COLUMNS))
-        larger[:fills] = ledger
-        ledger = larger
-    ledger[fills, 0], ledger[fills, 1], ledger[fills, 2] = t, j, quantity
-    ledger[fills, 3], ledger[fills, 4], ledger[fills, 5] = price, abs(quantity) * price * rate, reason
-    return ledger, fills + 1
+        return fills
+    if fills < len(ledger):
+        ledger[fills, 0], ledger[fills, 1], ledger[fills, 2] = t, j, quantity
+        ledger[fills, 3], ledger[fills, 4], ledger[fills, 5] = price, abs(quantity) * price * rate, reason
+    return fills + 1

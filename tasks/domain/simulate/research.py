@@ -33,8 +33,11 @@ def simulate(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> Resul
     """
     check_weights(weights, prices, strategy)
     market, targets = market_of(prices, strategy.costs.impact_bp > 0), targets_of(weights, prices)
-    equity, ledger = compiled().run(market, targets, terms_of([strategy]), 2 * len(targets.name) + 1)
-    return Result(pd.Series(equity[:, 0], index=prices.calendar, name="equity"), _fills(ledger, prices))
+    run, terms, room = compiled().run, terms_of([strategy]), 2 * len(targets.name) + 1
+    equity, ledger, fills = run(market, targets, terms, room)
+    if fills > room:
+        equity, ledger, fills = run(market, targets, terms, fills)
+    return Result(pd.Series(equity[:, 0], index=prices.calendar, name="equity"), _fills(ledger[:fills], prices))
 
 
 def sweep(paths: Sequence[tuple[pd.DataFrame, Strategy]], prices: Prices, threads: int = 2) -> Floats:
