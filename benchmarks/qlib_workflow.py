@@ -38,7 +38,7 @@ def main() -> None:
         experiments = {
             "class": "MLflowExpManager",
             "module_path": "qlib.workflow.expm",
-            "kwargs": {"uri": f"file:{scratch}/runs", "default_exp_name": "benchmark"},
+            "kwargs": {"uri": (Path(scratch) / "runs").as_uri(), "default_exp_name": "benchmark"},
         }
         qlib.init(provider_uri=scratch, region="us", kernels=2, exp_manager=experiments)
         marks = [time.perf_counter()]

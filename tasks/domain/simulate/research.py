@@ -57,7 +57,7 @@ def sweep(paths: Sequence[tuple[pd.DataFrame, Strategy]], prices: Prices, thread
     market, run = market_of(prices, any(strategy.costs.impact_bp > 0 for _, strategy in paths)), compiled().run
     targets = {key: targets_of(weights, prices) for key, weights in tables.items()}
     alike = {key: [n for n, (weights, _) in enumerate(paths) if id(weights) == key] for key in tables}
-    tiles = [(key, all_[at : at + TILE]) for key, all_ in alike.items() for at in range(0, len(all_), TILE)]
+    tiles = [(key, rows[at : at + TILE]) for key, rows in alike.items() for at in range(0, len(rows), TILE)]
     equity = np.empty((len(paths), len(prices.calendar)))
 
     def fill(tile: tuple[int, list[int]]) -> None:
@@ -80,10 +80,8 @@ def market_of(prices: Prices, averages: bool) -> "Market":
     """Bars as the kernel reads them; `averages` of volumes only where something is made of them."""
     kernel = compiled()
     cells = np.full((*prices.close.shape, kernel.CELLS), np.nan)
-    places = (kernel.CLOSE, kernel.OPEN, kernel.HIGH, kernel.LOW, kernel.VOLUME)
-    names = ("close", "open", "high", "low", "volume")
     for name, frame in prices.fields():
-        cells[:, :, places[names.index(name)]] = frame.to_numpy(dtype=float)
+        cells[:, :, getattr(kernel, name.upper())] = frame.to_numpy(dtype=float)
     # A name without any close so far cannot be held, so its mark of 0 never counts; NaN would spread.
     cells[:, :, kernel.MARK] = prices.close.ffill().fillna(0.0).to_numpy(dtype=float)
     cells[1:, :, kernel.BEFORE] = cells[:-1, :, kernel.MARK]
