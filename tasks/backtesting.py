@@ -2,12 +2,13 @@
 
 from typing import Any
 
+import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import plots
 from tasks.cases import Case
-from tasks.domain import accuracy, metrics, names, trading
+from tasks.domain import accuracy, metrics, names, sensitivity, trading
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest
 
@@ -19,7 +20,13 @@ def run_engines(case: Case) -> trading.Traded:
 
 
 @task(cache_policy=NO_CACHE)
-def report(case: Case, traded: trading.Traded, record: Record) -> accuracy.Figures:
+def other_ways(case: Case) -> pd.DataFrame:
+    """Equity of the same scores at other costs and acted on later, by title."""
+    return sensitivity.equities(case.lockbox.scores, trading.prices_of(case.bars), case.problem.strategy)
+
+
+@task(cache_policy=NO_CACHE)
+def report(case: Case, traded: trading.Traded, others: pd.DataFrame, record: Record) -> accuracy.Figures:
     """Write backtest.json, equity, fills and pictures; returns the figures that could be computed."""
     figures = trading.figures(traded)
     kept = accuracy.finite(figures)
@@ -28,12 +35,14 @@ def report(case: Case, traded: trading.Traded, record: Record) -> accuracy.Figur
         "candidate": case.candidate.id,
         "strategy": case.problem.strategy.model_dump(mode="json"),
         "figures": kept,
+        "sensitivity": {title: accuracy.finite(told) for title, told in sensitivity.table(others).items()},
         "not_computable": sorted(figures.keys() - kept.keys()),
     }
     equity = traded.result.equity
     write_whole(record.folder / names.BACKTEST_REPORT, as_json(content))
     write_whole(record.folder / "equity.png", plots.equity(equity))
     write_whole(record.folder / "drawdown.png", plots.drawdown(metrics.drawdown(equity)))
+    write_whole(record.folder / "sensitivity.png", plots.sensitivity(others))
     equity.rename("equity").rename_axis("timestamp").to_csv(record.folder / "equity.csv")
     traded.result.fills.to_csv(record.folder / "fills.csv", index=False)
     record.run.figures(kept)
