@@ -25,6 +25,7 @@ from tasks.progress import CHANNEL, send
 
 Message = dict[str, Any]
 CHECKED = ("collect", "train", "validate")  # stages that run suites
+TRADING = ("train", "backtest")  # flows that simulate
 
 
 class Job(NamedTuple):
@@ -127,8 +128,11 @@ def main(name: str, problem: str) -> None:
     try:
         prepare()
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        # These take seconds: while the stage before still works.
         if name in CHECKED:
-            importlib.import_module("great_expectations")  # takes seconds: while the stage before still works
+            importlib.import_module("great_expectations")
+        if name in TRADING:
+            importlib.import_module("tasks.domain.simulate.research").prepare()
         line = read_line(sys.stdin.fileno())
         if not line:
             return

@@ -76,6 +76,14 @@ def compiled() -> ModuleType:
     return kernel
 
 
+def prepare() -> None:
+    """Compile what `simulate` and `sweep` would compile at their first call, unless it is there from an earlier one."""
+    close = pd.DataFrame({"A": [1.0, 1.0]}, pd.to_datetime(["2000-01-03", "2000-01-04"]))
+    weights, prices = close.iloc[:1] * 0.0, Prices(close)
+    simulate(weights, prices, Strategy())
+    sweep([(weights, Strategy())], prices)
+
+
 def market_of(prices: Prices, averages: bool) -> "Market":
     """Bars as the kernel reads them; `averages` of volumes only where something is made of them."""
     kernel = compiled()
