@@ -34,6 +34,7 @@ def main() -> None:
     with np.load(source) as stored:
         panel = dict(stored)
     with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)  # Qlib puts a lock file below the working folder
         store(panel, Path(scratch))
         experiments = {
             "class": "MLflowExpManager",
