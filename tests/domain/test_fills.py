@@ -280,6 +280,7 @@ def first_difference() -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = interpreted(*BUGS[bug])
@@ -287,6 +288,7 @@ def test_a_planted_bug_is_caught(bug: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert first_difference()
 
 
+@pytest.mark.slow
 def test_without_a_bug_nothing_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = interpreted("import numba\n", "")
     monkeypatch.setattr(research, "compiled", lambda: whole)
