@@ -15,7 +15,6 @@ and, as its last line, one JSON object; ratios are theirs over ours.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,7 +27,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from features import run, synthetic
+from features import peer_python, run, synthetic
 
 from tasks.domain.simulate import research
 from tasks.domain.simulate.contract import Prices
@@ -130,19 +129,6 @@ def case_of(case: str) -> tuple[Prices, pd.DataFrame, Strategy]:
     return prices, hourly(prices), strategy(Risk(stop_loss=STOP, take_profit=TARGET), 0.05, 0.05)
 
 
-def peer_python(given: Path | None) -> Path:
-    if given:
-        return given
-    folder = Path(tempfile.gettempdir()) / "countersign-peer-backtest"
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        print(f"installing {', '.join(PEERS)} into {folder}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEERS], check=True)
-        (folder / "complete").touch()
-    return python
-
-
 def beside(case: str, peers: tuple[str, ...], peer: Path, folder: Path) -> dict[str, dict[str, float]]:
     """Our side and each peer on one case: seconds, peak memory, and the largest gap of equity on any bar in bp."""
     panel = folder / f"{case}.npz"
@@ -204,7 +190,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.ours:
         return ours(*options.ours)
-    peer = peer_python(options.peer_python)
+    peer = peer_python(options.peer_python, "backtest", PEERS)
     with tempfile.TemporaryDirectory() as scratch:
         w1 = beside("w1", ("vectorbt", "bt"), peer, Path(scratch))
         w2 = beside("w2", ("vectorbt", "backtesting"), peer, Path(scratch))

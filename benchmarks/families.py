@@ -20,10 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from features import CHECKOUT, REAL, SHARED
 
-CHECKOUT = Path(__file__).parents[1]
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-REAL = "sp500_5yr_daily.parquet"
 SAME = 1e-9
 REFUSED = 3  # the gates say no, which is what most families deserve
 ALONE = """

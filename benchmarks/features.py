@@ -76,15 +76,16 @@ def real(path: Path) -> dict[str, np.ndarray]:
     return {"days": days, "names": names} | {field: table.to_numpy("float64") for field, table in wide.items()}
 
 
-def peer_python(given: Path | None) -> Path:
+def peer_python(given: Path | None, name: str = "qlib-0.9.7", packages: tuple[str, ...] = PEER) -> Path:
+    """The Python that was given, or that of an environment of these packages, made on the first call."""
     if given:
         return given
-    folder = Path(tempfile.gettempdir()) / "countersign-peer-qlib-0.9.7"
+    folder = Path(tempfile.gettempdir()) / f"countersign-peer-{name}"
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
-        print(f"installing {', '.join(PEER)} into {folder}", flush=True)
+        print(f"installing {', '.join(packages)} into {folder}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", *PEER], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", *packages], check=True)
         (folder / "complete").touch()
     return python
 

@@ -38,7 +38,7 @@ def trade_lockbox(found: candidates.Candidate) -> None:
         step("trading with two engines")
         traded = backtesting.run_engines(case)
         step("trading at other costs and later")
-        others = backtesting.other_ways(case)
+        others = backtesting.other_ways(case, traded)
         step("writing figures and plots")
         backtesting.report(case, traded, others, record)
     backtesting.complete(case, record)

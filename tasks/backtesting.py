@@ -20,9 +20,9 @@ def run_engines(case: Case) -> trading.Traded:
 
 
 @task(cache_policy=NO_CACHE)
-def other_ways(case: Case) -> pd.DataFrame:
+def other_ways(case: Case, traded: trading.Traded) -> pd.DataFrame:
     """Equity of the same scores at other costs and acted on later, by title."""
-    return sensitivity.equities(case.lockbox.scores, trading.prices_of(case.bars), case.problem.strategy)
+    return sensitivity.equities(traded.weights, traded.prices, case.problem.strategy)
 
 
 @task(cache_policy=NO_CACHE)

@@ -18,7 +18,7 @@ from polars.exceptions import PanicException
 
 from tasks import commits, places
 from tasks.commits import EMPTY, Change, Columns, File, Filters, Place, State
-from tasks.domain.bars import KEY, by_year, rows_digest, whole_digest, years_of
+from tasks.domain.bars import KEY, KEY_FALLS, by_year, rows_digest, whole_digest, years_of
 from tasks.domain.errors import DataRefused, VerificationFailed
 from tasks.domain.problem import BAR_COLUMNS
 
@@ -92,12 +92,9 @@ def in_order(bars: pl.DataFrame) -> pl.DataFrame:
 
 def stands_in_order(bars: pl.DataFrame) -> bool:
     """Whether no row's key is smaller than the one before it; in slices, as words take memory."""
-    name, time = pl.col("instrument"), pl.col("timestamp")
-    before, earlier = name.shift(), time.shift()
-    falls = (name < before) | ((name == before) & (time < earlier))
-    keys = pl.col("instrument").cast(pl.String), time
+    keys = pl.col("instrument").cast(pl.String), pl.col("timestamp")
     return not any(
-        bars.slice(max(start - 1, 0), SLICE + 1).select(keys).select(falls.any()).item()
+        bars.slice(max(start - 1, 0), SLICE + 1).select(keys).select(KEY_FALLS.any()).item()
         for start in range(0, bars.height, SLICE)
     )
 

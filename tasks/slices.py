@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from tasks.domain.bars import KEY, codes_of
+from tasks.domain.bars import KEY, KEY_FALLS, codes_of
 from tasks.suites import COUNTED, Suite
 
 SLICE = 1_000_000
@@ -304,9 +304,7 @@ def beginnings(table: pl.DataFrame, size: int) -> np.ndarray | None:
         return None
     name, time = (pl.col(column) for column in KEY)
     before, earlier = name.shift(), time.shift()
-    by_key = changes(
-        table, size, (name < before) | ((name == before) & (time < earlier)), (name != before) | (time != earlier)
-    )
+    by_key = changes(table, size, KEY_FALLS, (name != before) | (time != earlier))
     return changes(table, size, time < earlier, time != earlier) if by_key is None else by_key
 
 

@@ -14,6 +14,10 @@ from tasks.domain.errors import UsageError
 from tasks.domain.problem import BAR_COLUMNS
 
 KEY = ["instrument", "timestamp"]
+# A row whose key is smaller than that of the row before it.
+KEY_FALLS = (pl.col("instrument") < pl.col("instrument").shift()) | (
+    (pl.col("instrument") == pl.col("instrument").shift()) & (pl.col("timestamp") < pl.col("timestamp").shift())
+)
 VALUES = [name for name in BAR_COLUMNS if name not in KEY]
 USABLE_YEARS = (1800, 2200)
 NO_YEAR = 0

@@ -10,7 +10,7 @@ from tasks.domain import metrics
 from tasks.domain.bars import wide
 from tasks.domain.errors import UsageError
 from tasks.domain.families.catalogue import fit
-from tasks.domain.families.sample import Sample
+from tasks.domain.families.sample import Sample, side_by_side
 from tasks.domain.families.trial import Trial
 from tasks.domain.features.engine import Own, compute
 from tasks.domain.inference.catalogue import load
@@ -136,14 +136,6 @@ def row_weights(end: pd.DataFrame, at: tuple[np.ndarray, np.ndarray]) -> np.ndar
     trained[at] = end.to_numpy()[at]
     weights: np.ndarray = np.nan_to_num(average_uniqueness(pd.DataFrame(trained)).to_numpy()[at])
     return weights
-
-
-def side_by_side(rows: np.ndarray) -> np.ndarray | slice:
-    """The same rows as a slice, if they are one, so that taking them copies nothing."""
-    places = np.flatnonzero(rows)
-    if len(places) == 0 or places[-1] - places[0] + 1 != len(places):
-        return rows
-    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def folds(known: Panel, problem: Problem) -> Iterator[Fold]:

@@ -4,7 +4,6 @@ import pandas as pd
 
 from tasks.domain import metrics
 from tasks.domain.simulate.contract import Prices
-from tasks.domain.simulate.portfolio import target_weights
 from tasks.domain.simulate.research import sweep
 from tasks.domain.strategy import Costs, Strategy
 
@@ -12,18 +11,16 @@ COSTS = (0.0, 1.0, 2.0, 5.0)
 LAGS = (1, 2)
 
 
-def equities(scores: pd.DataFrame, prices: Prices, strategy: Strategy) -> pd.DataFrame:
-    """Equity at each session's close, sessions × alternatives, over the sessions of the scores.
+def equities(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> pd.DataFrame:
+    """Equity at each session's close, sessions × alternatives, of the target weights that were made of the scores.
 
     Alternatives: every cost times 0, 1, 2 and 5, orders at their own session; the strategy's own costs, orders one and
     two sessions later than the fill rule has them.
     """
-    part = prices.where(prices.close.index.isin(scores.index))
-    weights = target_weights(scores, strategy)
     paths = {f"costs × {factor:g}": (weights, at_costs(strategy, factor)) for factor in COSTS}
-    paths |= {f"{lag} session{'s' * (lag > 1)} later": (later(weights, part, lag), strategy) for lag in LAGS}
-    equity = sweep(list(paths.values()), part)
-    return pd.DataFrame(equity.T, part.calendar, list(paths))
+    paths |= {f"{lag} session{'s' * (lag > 1)} later": (later(weights, prices, lag), strategy) for lag in LAGS}
+    equity = sweep(list(paths.values()), prices)
+    return pd.DataFrame(equity.T, prices.calendar, list(paths))
 
 
 def at_costs(strategy: Strategy, factor: float) -> Strategy:

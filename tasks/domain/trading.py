@@ -16,8 +16,10 @@ BP = 1e4
 
 
 class Traded(NamedTuple):
-    """`result` of the research engine, `second` of the event engine, on the same targets."""
+    """`result` of the research engine, `second` of the event engine, on the same `weights` and `prices`."""
 
+    weights: pd.DataFrame
+    prices: Prices
     result: Result
     second: Result
 
@@ -36,7 +38,8 @@ def trade(scores: pd.DataFrame, prices: Prices, strategy: Strategy) -> Traded:
     """Trade the scores over exactly their sessions with both engines."""
     part = prices.where(prices.close.index.isin(scores.index))
     weights = target_weights(scores, strategy)
-    return Traded(research.simulate(weights, part, strategy), events.simulate(weights, part, strategy))
+    results = (engine.simulate(weights, part, strategy) for engine in (research, events))
+    return Traded(weights, part, *results)
 
 
 def engine_gap_bp(traded: Traded) -> float:

@@ -13,23 +13,22 @@ from tasks.domain.strategy import Costs, Strategy
 
 @pytest.fixture
 def market() -> tuple[pd.DataFrame, Prices]:
-    """Scores that know the next session's return, and prices."""
+    """Targets made of scores that know the next session's return, and prices."""
     rng = np.random.default_rng(5)
     returns = rng.normal(0, 0.02, (120, 10))
     calendar, names = pd.bdate_range("2020-01-01", periods=120), [f"N{n}" for n in range(10)]
     close = pd.DataFrame(50 * np.exp(np.cumsum(returns, axis=0)), calendar, names)
     known = pd.DataFrame(returns, calendar, names).shift(-2)
-    return known.iloc[:-2], Prices(close)
+    return target_weights(known.iloc[:-2], STRATEGY), Prices(close)
 
 
 STRATEGY = Strategy(rebalance_sessions=1, costs=Costs(commission_bp=1.0, half_spread_bp=4.0, borrow_rate=0.01))
 
 
 def test_the_strategy_itself_is_among_them(market: tuple[pd.DataFrame, Prices]) -> None:
-    scores, prices = market
-    equity = sensitivity.equities(scores, prices, STRATEGY)
-    part = prices.where(prices.close.index.isin(scores.index))
-    own = simulate(target_weights(scores, STRATEGY), part, STRATEGY).equity
+    weights, prices = market
+    equity = sensitivity.equities(weights, prices, STRATEGY)
+    own = simulate(weights, prices, STRATEGY).equity
     assert equity["costs × 1"].tolist() == own.tolist()
 
 
@@ -44,8 +43,7 @@ def test_costs_cost_and_old_news_earns_nothing(market: tuple[pd.DataFrame, Price
 
 
 def test_decisions_after_the_end_are_left_out(market: tuple[pd.DataFrame, Prices]) -> None:
-    scores, prices = market
-    weights = target_weights(scores, STRATEGY)
+    weights, prices = market
     shifted = sensitivity.later(weights, prices, 3)
     assert shifted.index[0] == prices.calendar[3]
     assert len(shifted) == len(weights) - 1

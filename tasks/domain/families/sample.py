@@ -24,9 +24,20 @@ class Sample(NamedTuple):
         return np.asarray(~np.isnan(self.y))
 
     def fitted(self) -> "Sample":
-        """The rows with a target only, for learners that look at one row at a time; no copy where all have one."""
+        """The rows with a target only, for learners that look at one row at a time.
+
+        `x` is copied only where they do not lie side by side.
+        """
         known = self.known
         if known.all():
             return self
         weight = None if self.weight is None else self.weight[known]
-        return Sample(self.x[known], self.y[known], weight, np.full(int(known.sum()), -1))
+        return Sample(self.x[side_by_side(known)], self.y[known], weight, np.full(int(known.sum()), -1))
+
+
+def side_by_side(rows: np.ndarray) -> np.ndarray | slice:
+    """The same rows as a slice, if they are one, so that taking them copies nothing."""
+    places = np.flatnonzero(rows)
+    if len(places) == 0 or places[-1] - places[0] + 1 != len(places):
+        return rows
+    return slice(int(places[0]), int(places[-1]) + 1)

@@ -118,7 +118,7 @@ def run(market: Market, targets: Targets, terms: Terms, room: int | None) -> tup
     fills = 0
     equity = np.zeros((bars, paths))
     held, entry, order = np.zeros((names, paths)), np.zeros((names, paths)), np.zeros((names, paths))
-    since, leaves, forced = np.zeros((names, paths)), np.zeros((names, paths), dtype=np.bool_), False
+    since, leaves = np.zeros((names, paths)), np.zeros((names, paths), dtype=np.bool_)
     weight, ordered, why = np.zeros(names), np.zeros(names, dtype=np.bool_), np.zeros(names, dtype=np.int64)
     # The names that a path holds or has ordered, ascending: all others are left alone. The order makes a path's sums
     # the same whatever the paths beside it hold.
@@ -232,6 +232,7 @@ def run(market: Market, targets: Targets, terms: Terms, room: int | None) -> tup
             decides[v] = decision >= 0 and not halted[v] and not ruined[v]
         if alive == 0:
             break
+        forced = timed or halted.any()
         if decision >= 0:
             news = 0
             for i in range(targets.first[decision], targets.first[decision + 1]):
@@ -241,9 +242,8 @@ def run(market: Market, targets: Targets, terms: Terms, room: int | None) -> tup
                     known[j], added[news] = True, j
                     news += 1
             count = merged(active, count, added, news)
-        elif not timed and not halted.any():
+        elif not forced:
             continue
-        forced = bool(forced or timed or halted.any())
         traded[:] = 0.0
         for k in range(count):
             j = active[k]
