@@ -93,11 +93,12 @@ class Card(NamedTuple):
 def purpose(problem: Problem) -> Purpose:
     """As much as a problem says."""
     strategy, costs = problem.strategy, problem.strategy.costs
+    every = strategy.rebalance_sessions
+    rhythm = f"every {every} sessions" if isinstance(every, int) else every
     tasks = (
         f"After each session's close it ranks the names by what they are expected to return over {problem.horizon} "
         f"sessions from the next close on, compared with one another. The strategy it is made for buys the top "
-        f"{strategy.long_fraction:.0%} and sells the bottom {strategy.short_fraction:.0%}, every "
-        f"{strategy.rebalance_sessions} sessions."
+        f"{strategy.long_fraction:.0%} and sells the bottom {strategy.short_fraction:.0%}, {rhythm}."
     )
     constraints = (
         f"gross exposure at most {strategy.gross_limit:g} times equity",

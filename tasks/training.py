@@ -19,6 +19,7 @@ from tasks.domain.leaks import check_causal
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Choice
 from tasks.domain.targets import MetaLabel
+from tasks.domain.trading import refuse_unfit
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
 from tasks.recording import Record, attest, signed_file
 from tasks.searching import Outcome, fit_whole
@@ -71,11 +72,14 @@ def load(order: Commission) -> Panel:
     """Features and labels of the development part; no path to the lockbox is known here.
 
     Raises:
-        UsageError: a feature looks into the future, or further back than it says, or cannot be computed.
+        UsageError: a feature looks into the future, or further back than it says, or cannot be computed; the bars do
+            not have what the strategy asks for.
     """
     bars, own = order.snapshot.read(lake.DEVELOPMENT), own_features(order)
     check_causal(order.problem.features, bars, own)
-    return panel(bars, order.problem, own)
+    known = panel(bars, order.problem, own)
+    refuse_unfit(order.problem.strategy, known.prices)
+    return known
 
 
 def feature_file(path: str) -> bytes:

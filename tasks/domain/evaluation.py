@@ -234,6 +234,6 @@ def forecast_rows(scored: Sequence[Score], known: Panel) -> pd.DataFrame:
 def session_sharpe_ratio(scores: pd.DataFrame, prices: Prices, problem: Problem) -> float:
     """Sharpe ratio per session of trading the scores, net of costs; 0 where nothing was traded."""
     part = prices.where(prices.close.index >= scores.index[0])
-    equity = simulate(target_weights(scores, problem.strategy), part, problem.strategy).equity
+    equity = simulate(target_weights(scores, problem.strategy, prices.close), part, problem.strategy).equity
     ratio = metrics.sharpe_ratio(equity.pct_change().dropna(), periods=1)
     return float(np.nan_to_num(ratio))

@@ -8,9 +8,25 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+SESSIONS_A_YEAR = 252.0
 
 
 # Portfolios
+
+
+def periods_a_year(calendar: pd.DatetimeIndex) -> float:
+    """Bars a year of a calendar, by which figures are brought to a year.
+
+    Where bars are a day or more apart and there is less than a year of them, or they come as often as an exchange's
+    sessions (240 to 262 a year), the usual 252; else as many as there were in a year of 365.25 days.
+    """
+    if len(calendar) < 2:
+        return SESSIONS_A_YEAR
+    gaps = np.diff(calendar.to_numpy())
+    years = float(gaps.sum() / np.timedelta64(1, "s")) / (365.25 * 86_400)
+    measured = len(gaps) / years
+    daily = bool(np.median(gaps) >= np.timedelta64(1, "D"))
+    return SESSIONS_A_YEAR if daily and (years < 1 or 240 <= measured <= 262) else measured
 
 
 def total_return(equity: pd.Series) -> float:
@@ -26,7 +42,7 @@ def simple_returns(equity: pd.Series) -> pd.Series:
     return pd.Series(change, index=equity.index[1:], name="return")
 
 
-def annual_return(equity: pd.Series, periods: int = 252) -> float:
+def annual_return(equity: pd.Series, periods: float = SESSIONS_A_YEAR) -> float:
     """Compounded yearly return (a fraction) of session equity, `periods` sessions a year.
 
     A series of n values spans n − 1 sessions. NaN with fewer than two values; −1 after ruin.
@@ -37,13 +53,13 @@ def annual_return(equity: pd.Series, periods: int = 252) -> float:
     return float(growth ** (periods / (len(equity) - 1)) - 1)
 
 
-def annual_volatility(returns: pd.Series, periods: int = 252) -> float:
+def annual_volatility(returns: pd.Series, periods: float = SESSIONS_A_YEAR) -> float:
     """Sample standard deviation (n − 1) of session returns × √periods; NaN with fewer than two returns."""
     values = _finite(returns)
     return float(values.std(ddof=1) * math.sqrt(periods)) if len(values) > 1 else math.nan
 
 
-def sharpe_ratio(returns: pd.Series, periods: int = 252) -> float:
+def sharpe_ratio(returns: pd.Series, periods: float = SESSIONS_A_YEAR) -> float:
     """Mean over sample standard deviation of session returns × √periods (Sharpe 1994, no riskless rate).
 
     NaN with fewer than two returns or without variance.
@@ -64,7 +80,7 @@ def max_drawdown(equity: pd.Series) -> float:
     return float(-drawdown(equity).min()) + 0.0 if len(equity) else math.nan
 
 
-def turnover(fills: pd.DataFrame, equity: pd.Series, periods: int = 252) -> float:
+def turnover(fills: pd.DataFrame, equity: pd.Series, periods: float = SESSIONS_A_YEAR) -> float:
     """One-way turnover a year: half the traded notional over mean equity, per `periods` sessions.
 
     Args:

@@ -11,7 +11,7 @@ from tasks.domain.errors import UsageError
 PASSWORD = re.compile(r"//[^/@\s]*@")
 Model = TypeVar("Model", bound=BaseModel)
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Limit = Annotated[float, Field(gt=0)]
+Limit = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Frozen(BaseModel):

@@ -1,5 +1,6 @@
 """How scores become positions: what a problem file says under `strategy`. The rules are those of docs/fills.md."""
 
+import math
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -9,6 +10,7 @@ from tasks.domain.schema import Fraction, Frozen, Limit
 BasisPoints = Annotated[float, Field(ge=0, lt=10_000)]
 Rate = Annotated[float, Field(gt=-1, lt=1)]
 Share = Annotated[float, Field(gt=0, le=1)]
+UNIVERSE = "universe"
 
 
 class Costs(Frozen):
@@ -52,18 +54,36 @@ class Strategy(Frozen):
 
     A name enters the long side when its score is in the top `long_fraction` of the names scored at that
     session's close, and leaves it once it has dropped out of the top `exit_fraction`; the short side mirrors
-    this from the bottom. Names are sized equally. Raising `exit_fraction` lowers turnover at the price of
-    holding staler opinions. Weights are fractions of equity; `gross_limit` caps the sum of their absolute
-    values and `name_limit` caps each.
+    this from the bottom. Raising `exit_fraction` lowers turnover at the price of holding staler opinions.
+    `entry_score`, `exit_score`: besides, a long enters at that score or above only and leaves below the second (a
+    short mirrors it), in units of the score; a single name has nothing to be ranked with and needs them.
+
+    `sizing`: in equal parts; in proportion to a score's distance from the session's median; to the inverse of
+    volatility; or the book of least variance. Volatility is that of the last `volatility_sessions` bars.
+    `target_volatility` (a year) scales the book down to it.
+
+    Weights are fractions of equity. Limits: `gross_limit` on the sum of absolute weights, `name_limit` on each,
+    `net_limit` on the absolute sum, `sector_limit` on the sum of absolute weights in each of `sectors` (names by
+    sector; those in none are one sector more). Decisions are made every `rebalance_sessions`-th session, or on the
+    first session of each week, month or quarter. `benchmark`: what the result is held against, an instrument or all of
+    them, equally weighted ("universe").
     """
 
     long_fraction: Fraction = 0.2
     short_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.2
     exit_fraction: Fraction = 0.3
-    sizing: Literal["equal"] = "equal"
+    entry_score: Limit | None = None
+    exit_score: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    sizing: Literal["equal", "score", "inverse_volatility", "minimum_variance"] = "equal"
+    volatility_sessions: Annotated[int, Field(ge=20)] = 60
+    target_volatility: Limit | None = None
     gross_limit: Limit = 1.0
     name_limit: Limit = 0.1
-    rebalance_sessions: Annotated[int, Field(ge=1)] = 5
+    net_limit: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    sector_limit: Limit | None = None
+    sectors: dict[str, list[str]] = Field(default_factory=dict)
+    rebalance_sessions: Annotated[int, Field(ge=1)] | Literal["weekly", "monthly", "quarterly"] = 5
+    benchmark: Annotated[str, Field(min_length=1)] = UNIVERSE
     costs: Costs = Costs()
     risk: Risk = Risk()
     capital: Limit = 1_000_000.0
@@ -75,6 +95,33 @@ class Strategy(Frozen):
         if self.exit_fraction > 0.5:
             raise ValueError("exit_fraction must be at most 0.5, or a name could be long and short at once")
         return self
+
+    @model_validator(mode="after")
+    def thresholds_leave_room(self) -> Self:
+        if self.exit_score is not None and (self.entry_score is None or self.exit_score > self.entry_score):
+            raise ValueError("exit_score must be at most entry_score, which must be given with it")
+        return self
+
+    @model_validator(mode="after")
+    def every_name_has_one_sector(self) -> Self:
+        names = [name for members in self.sectors.values() for name in members]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"sectors: {twice[0]} stands there twice")
+        if (self.sector_limit is None) != (not self.sectors):
+            raise ValueError("sector_limit and sectors belong together; give both or neither")
+        return self
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """Scores at which a side's names enter and below which they leave."""
+        if self.entry_score is None:
+            return -math.inf, -math.inf
+        return self.entry_score, self.entry_score if self.exit_score is None else self.exit_score
+
+    @property
+    def needs_closes(self) -> bool:
+        """Whether sizing looks at how names moved."""
+        return self.target_volatility is not None or self.sizing in ("inverse_volatility", "minimum_variance")
 
     @property
     def needs_volume(self) -> bool:

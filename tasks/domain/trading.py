@@ -7,10 +7,11 @@ import pandas as pd
 
 from tasks.domain import metrics
 from tasks.domain.bars import wide
+from tasks.domain.errors import UsageError
 from tasks.domain.simulate import events, research
 from tasks.domain.simulate.contract import Prices, Result
 from tasks.domain.simulate.portfolio import target_weights
-from tasks.domain.strategy import Strategy
+from tasks.domain.strategy import UNIVERSE, Strategy
 
 BP = 1e4
 
@@ -34,10 +35,24 @@ def prices_of(bars: pd.DataFrame) -> Prices:
     return Prices(**{name: frame for name, frame in held.items() if name == "close" or frame.notna().any(axis=None)})
 
 
+def refuse_unfit(strategy: Strategy, prices: Prices) -> None:
+    """See that the bars have what a strategy asks for.
+
+    Raises:
+        UsageError: volumes or the benchmark are missing.
+    """
+    if strategy.needs_volume and prices.volume is None:
+        raise UsageError("strategy: impact_bp and volume_share need volumes, and the bars have none")
+    if strategy.benchmark not in (UNIVERSE, *prices.close.columns):
+        raise UsageError(
+            f"strategy.benchmark: {strategy.benchmark} is no instrument of the bars; expected one, or universe"
+        )
+
+
 def trade(scores: pd.DataFrame, prices: Prices, strategy: Strategy) -> Traded:
     """Trade the scores over exactly their sessions with both engines."""
+    weights = target_weights(scores, strategy, prices.close)
     part = prices.where(prices.close.index.isin(scores.index))
-    weights = target_weights(scores, strategy)
     results = (engine.simulate(weights, part, strategy) for engine in (research, events))
     return Traded(weights, part, *results)
 

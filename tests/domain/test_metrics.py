@@ -187,3 +187,22 @@ def test_perfect_and_inverted_forecasts(seed: int) -> None:
 @pytest.mark.parametrize(("names", "fraction", "count"), [(100, 0.29, 29), (10, 0.3, 3), (3, 0.2, 1), (9, 1 / 3, 3)])
 def test_top_count(names: int, fraction: float, count: int) -> None:
     assert metrics.top_count(names, fraction) == count
+
+
+# Periods a year
+
+
+@pytest.mark.parametrize(
+    ("calendar", "expected"),
+    [
+        (pd.bdate_range("2020-01-01", periods=1), 252),
+        (pd.bdate_range("2020-01-01", periods=2), 252),
+        (pd.bdate_range("2020-01-01", "2023-12-29"), 252),
+        (pd.date_range("2020-01-01", "2023-12-31"), 365.25),
+        (pd.date_range("2000-01-31", periods=241, freq="ME"), 12),
+        (pd.date_range("2024-01-01", periods=1000, freq="h"), 365.25 * 24),
+        (pd.date_range("2024-01-01", periods=1000, freq="min"), 365.25 * 24 * 60),
+    ],
+)
+def test_periods_a_year_are_those_of_the_calendar(calendar: pd.DatetimeIndex, expected: float) -> None:
+    assert metrics.periods_a_year(calendar) == pytest.approx(expected, rel=1e-3)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.domain.errors import UsageError
+from tasks.domain.schema import parse
 from tasks.domain.simulate import events, research
 from tasks.domain.simulate.contract import Prices, Result
 from tasks.domain.strategy import Costs, Strategy
+from tasks.domain.trading import trade
 from tests.support.simulated import NO, markets, random_weights, table
 
 FREE = Costs(commission_bp=0.0, half_spread_bp=0.0)
@@ -215,6 +219,45 @@ def test_prices_that_make_no_market_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Prices(close, opening)
+
+
+# Bad input ends in a clear error, or in what a rule says
+
+
+@both
+def test_no_price_inside_a_holding_keeps_the_last_mark_and_the_position(engine: ModuleType) -> None:
+    result = engine.simulate(table({"A": [0.5]}, [0]), Prices(table({"A": [10, 10, NO, NO, 12]})), rules())
+    assert result.equity.tolist() == [1000, 1000, 1000, 1000, 1100]  # F16: 50 units, 10 until 12 is known
+
+
+@both
+def test_a_market_of_one_day_does_nothing(engine: ModuleType) -> None:
+    result = engine.simulate(table({"A": [0.5]}, [0]), Prices(table({"A": [10]})), rules())
+    assert result.equity.tolist() == [1000]
+    assert result.fills.empty
+
+
+def test_no_scores_and_scores_of_strangers_are_refused() -> None:
+    prices = Prices(table({"A": [10, 11]}))
+    with pytest.raises(ValueError, match="scores: there are none"):
+        trade(table({"A": [1.0]}).iloc[:0], prices, rules())
+    with pytest.raises(ValueError, match="Z has no prices"):
+        trade(table({"A": [1.0, 1.0], "Z": [2.0, 2.0]}), prices, rules())
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"capital": -1.0}, "capital: Input should be greater than 0, found -1"),
+        ({"capital": float("inf")}, "capital: .* finite"),
+        ({"costs": {"commission_bp": 12_000.0}}, "costs.commission_bp: .* less than 10000"),
+        ({"costs": {"commission_bp": 6000.0, "half_spread_bp": 5000.0}}, "the whole of a trade or more"),
+        ({"name_limit": 0.0}, "name_limit"),
+    ],
+)
+def test_impossible_strategies_are_refused_by_field(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse(Strategy, fields, "strategy")
 
 
 # Random markets

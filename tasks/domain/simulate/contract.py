@@ -85,8 +85,8 @@ def check_weights(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> 
 
     Raises:
         ValueError: a decision outside the calendar, an unknown instrument, a weight that is not finite, or one
-            beyond `name_limit`, or a session's sum of absolute weights beyond `gross_limit`; a strategy that needs
-            volumes where there are none.
+            beyond `name_limit`, or a session's weights beyond `gross_limit`, `net_limit` or `sector_limit`; a strategy
+            that needs volumes where there are none.
     """
     if strategy.needs_volume and prices.volume is None:
         raise ValueError("strategy: impact_bp and volume_share need volumes, and the bars have none")
@@ -106,6 +106,20 @@ def check_weights(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> 
     gross = size.sum(axis=1)
     if (gross > strategy.gross_limit + LIMIT_TOLERANCE).any():
         raise ValueError(f"weights: gross {gross.max():.6g} exceeds the gross limit {strategy.gross_limit:g}")
+    net = np.abs(weights.to_numpy(dtype=float).sum(axis=1))
+    if strategy.net_limit is not None and (net > strategy.net_limit + LIMIT_TOLERANCE).any():
+        raise ValueError(f"weights: net {net.max():.6g} exceeds the net limit {strategy.net_limit:g}")
+    if strategy.sector_limit is not None:
+        most = max(size[:, members].sum(axis=1).max() for members in sectors_of(weights.columns, strategy.sectors))
+        if most > strategy.sector_limit + LIMIT_TOLERANCE:
+            raise ValueError(f"weights: {most:.6g} in a sector exceeds the sector limit {strategy.sector_limit:g}")
+
+
+def sectors_of(names: pd.Index, sectors: dict[str, list[str]]) -> list[npt.NDArray[np.intp]]:
+    """Numbers of the names of each sector; those that are in none are one more."""
+    sector = {name: sector for sector, members in sectors.items() for name in members}
+    codes, _ = pd.factorize(np.array([sector.get(str(name), "") for name in names], dtype=object))
+    return [np.flatnonzero(codes == code) for code in np.unique(codes)]
 
 
 def fills_table(
