@@ -1,5 +1,6 @@
 """Backtest: one candidate's scores traded on the lockbox by two engines."""
 
+import json
 from typing import Any
 
 from prefect import flow
@@ -25,7 +26,9 @@ def backtest(model: str) -> dict[str, Any]:
         if new:
             trade_lockbox(found)
         candidates.describe(found)
-        return {"model": model, "new": new, "figures": found.figures(names.BACKTEST)}
+        told = json.loads(found.file(names.BACKTEST, names.BACKTEST_REPORT))
+        shown = ("figures", "years", "sensitivity", "engines_differ")
+        return {"model": model, "new": new} | {part: told[part] for part in shown}
 
 
 def trade_lockbox(found: candidates.Candidate) -> None:
@@ -39,6 +42,8 @@ def trade_lockbox(found: candidates.Candidate) -> None:
         traded = backtesting.run_engines(case)
         step("trading at other costs and later")
         others = backtesting.other_ways(case, traded)
-        step("writing figures and plots")
-        backtesting.report(case, traded, others, record)
+        step("looking at it from all sides")
+        told = backtesting.look(case, traded, others)
+        step("writing figures and the tear sheet")
+        backtesting.report(case, told, record)
     backtesting.complete(case, record)

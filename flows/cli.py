@@ -127,7 +127,7 @@ def validate(model: Reference, as_json: Json = False) -> None:
 @app.command()
 def backtest(model: Reference, as_json: Json = False) -> None:
     """Trade a candidate's scores on the lockbox."""
-    model_flow("backtest", model, as_json, screen.figures)
+    model_flow("backtest", model, as_json, screen.backtested)
 
 
 @app.command()

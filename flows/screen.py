@@ -126,6 +126,39 @@ def verdict(result: dict[str, Any]) -> None:
         out.print(f"Released to shadow as {result['live']}; `countersign approve` makes it champion.")
 
 
+def backtested(result: dict[str, Any]) -> None:
+    """What was earned and how it was traded, then year by year, then had it cost more or come later."""
+    from tasks.domain.analysis.words import EARNED, TRADED, written
+
+    known = {name.removeprefix("backtest."): value for name, value in result["figures"].items()}
+    table = Table(title=f"Backtest of {result['model']}, net of costs", title_justify="left")
+    for title in ("earned", "traded"):
+        table.add_column(title)
+        table.add_column("", justify="right")
+    for (one, (said, form)), (two, (also, other)) in zip(EARNED.items(), TRADED.items(), strict=True):
+        table.add_row(said, written(known.get(one), form), also, written(known.get(two), other))
+    out.print(table)
+    forms = {"total_return": "{:+.2%}", "sharpe_ratio": "{:+.2f}", "max_drawdown": "{:.2%}", "benchmark": "{:+.2%}"}
+    lines("year", result["years"], forms)
+    lines("had it cost, or come", result["sensitivity"], {**forms, "annual_return": "{:+.2%}"})
+    if result["engines_differ"] is not None:
+        out.print(f"[red]✗ the two engines differ[/]: {escape(result['engines_differ'])}")
+
+
+def lines(first: str, rows: dict[str, dict[str, float]], forms: dict[str, str]) -> None:
+    """A table of rows by title, with those of the columns that any row has."""
+    from tasks.domain.analysis.words import written
+
+    columns = [name for name in forms if any(name in row for row in rows.values())]
+    table = Table()
+    table.add_column(first)
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right")
+    for title, row in rows.items():
+        table.add_row(title, *(written(row.get(name), forms[name]) for name in columns))
+    out.print(table)
+
+
 def figures(result: dict[str, Any]) -> None:
     table = Table(title=f"Figures of {result['model']}", title_justify="left")
     table.add_column("figure")

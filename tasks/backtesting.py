@@ -6,9 +6,9 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import plots
+from tasks import tearsheet
 from tasks.cases import Case
-from tasks.domain import accuracy, metrics, names, sensitivity, trading
+from tasks.domain import accuracy, names, sensitivity, study, trading
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest
 
@@ -26,25 +26,36 @@ def other_ways(case: Case, traded: trading.Traded) -> pd.DataFrame:
 
 
 @task(cache_policy=NO_CACHE)
-def report(case: Case, traded: trading.Traded, others: pd.DataFrame, record: Record) -> accuracy.Figures:
-    """Write backtest.json, equity, fills and pictures; returns the figures that could be computed."""
-    figures = trading.figures(traded)
-    kept = accuracy.finite(figures)
+def look(case: Case, traded: trading.Traded, others: pd.DataFrame) -> study.Study:
+    """Figures, and what a reader wants to know behind them; says where the engines part, if they do."""
+    prices, scores = trading.prices_of(case.bars), case.lockbox.scores
+    told = study.study(traded, scores, prices, case.problem.strategy, others)
+    if told.difference is not None:
+        print(f"the engines differ: {told.difference}")
+    return told
+
+
+@task(cache_policy=NO_CACHE)
+def report(case: Case, told: study.Study, record: Record) -> accuracy.Figures:
+    """Write backtest.json, the tear sheet with its pictures, equity and fills; returns the figures that there are."""
+    kept = accuracy.finite(told.figures)
     content: dict[str, Any] = {
         "model": case.candidate.reference,
         "candidate": case.candidate.id,
         "strategy": case.problem.strategy.model_dump(mode="json"),
         "figures": kept,
-        "sensitivity": {title: accuracy.finite(told) for title, told in sensitivity.table(others).items()},
-        "not_computable": sorted(figures.keys() - kept.keys()),
+        "sensitivity": {title: accuracy.finite(each) for title, each in sensitivity.table(told.others).items()},
+        "years": {str(year): accuracy.finite(dict(row)) for year, row in told.years.iterrows()},
+        "engines_differ": told.difference,
+        "not_computable": sorted(told.figures.keys() - kept.keys()),
     }
-    equity = traded.result.equity
-    write_whole(record.folder / names.BACKTEST_REPORT, as_json(content))
-    write_whole(record.folder / "equity.png", plots.equity(equity))
-    write_whole(record.folder / "drawdown.png", plots.drawdown(metrics.drawdown(equity)))
-    write_whole(record.folder / "sensitivity.png", plots.sensitivity(others))
-    equity.rename("equity").rename_axis("timestamp").to_csv(record.folder / "equity.csv")
-    traded.result.fills.to_csv(record.folder / "fills.csv", index=False)
+    sheet, pictures = tearsheet.tearsheet(f"Backtest of {case.candidate.reference}: {case.problem.title}", told)
+    files = pictures | {names.BACKTEST_REPORT: as_json(content), tearsheet.PAGE: sheet.encode()}
+    for name, given in files.items():
+        write_whole(record.folder / name, given)
+    result = told.measured.result
+    result.equity.rename("equity").rename_axis("timestamp").to_csv(record.folder / "equity.csv")
+    result.fills.to_csv(record.folder / "fills.csv", index=False)
     record.run.figures(kept)
     return kept
 

@@ -19,7 +19,7 @@ from tasks.domain.explain.reasons import Reason, Standing, ordinal
 from tasks.domain.feature_words import describe
 from tasks.domain.problem import Problem
 from tasks.home import write_whole
-from tasks.pages import assembled, picture, table
+from tasks.pages import assembled, bullets, picture, section, table, text
 from tasks.plots_model import Tried
 
 PAGE = "model_card.html"
@@ -187,18 +187,6 @@ def page(card: Card, drawn: Mapping[str, bytes]) -> str:
             section("How to make it again", facts(card.facts)),
         ],
     )
-
-
-def section(title: str, content: str) -> str:
-    return f"<h2>{title}</h2>{content}"
-
-
-def text(words: str, style: str = "") -> str:
-    return f'<p class="{style}">{escape(words)}</p>' if style else f"<p>{escape(words)}</p>"
-
-
-def bullets(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
 def missing(what: str) -> str:

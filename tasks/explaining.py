@@ -19,6 +19,7 @@ from tasks.domain.explain.explanation import Table, explain
 from tasks.domain.labels import reach
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Choice
+from tasks.domain.states import market_states
 from tasks.home import code_sha256, lock_sha256
 from tasks.plots_model import Tried
 from tasks.recording import Record
@@ -60,7 +61,7 @@ def explain_model(
                 *diagnosis.mean_rank_ic(rank_ic, ahead),
                 chosen.estimate.session_sharpe_ratio * SESSIONS_A_YEAR**0.5,
             ),
-            diagnosis.by_state(rank_ic, diagnosis.market_states(known.prices.close), ahead),
+            diagnosis.by_state(rank_ic, market_states(known.prices.close), ahead),
             explain(chosen.trial, files, whole, [score.files for score in scores], problem.seed),
             diagnosis.calibration(traded(known, rows, predicted), labels_of(known, rows), stamps[rows], ahead),
             diagnosis.reliability(predicted, happened, stamps[rows], ahead) if probable else None,

@@ -17,6 +17,18 @@ def assembled(title: str, sections: Iterable[str]) -> str:
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(sections)}</body></html>'
 
 
+def section(title: str, content: str) -> str:
+    return f"<h2>{title}</h2>{content}"
+
+
+def text(words: str, style: str = "") -> str:
+    return f'<p class="{style}">{escape(words)}</p>' if style else f"<p>{escape(words)}</p>"
+
+
+def bullets(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+
+
 def table(head: Sequence[str], lines: Iterable[Sequence[tuple[Any, str]]]) -> str:
     """An HTML table; each cell is its text, which is escaped, and its class. An empty head is left out."""
     top = "".join(f"<th>{escape(short(name))}</th>" for name in head)

@@ -33,32 +33,8 @@ def blank(title: str, ylabel: str, height: float = 3.6) -> tuple[Figure, Any]:
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_ylabel(ylabel)
     axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
     return figure, axes
-
-
-def equity(series: pd.Series) -> bytes:
-    figure, axes = blank("Lockbox: equity, net of costs", "multiple of the capital")
-    axes.plot(series.index, (series / series.iloc[0]).to_numpy(), color=BLUE)
-    axes.axhline(1, color=GREY, lw=1, ls="--")
-    return png(figure)
-
-
-def sensitivity(equity: pd.DataFrame) -> bytes:
-    """Equity of each alternative as a multiple of the capital."""
-    figure, axes = blank("Lockbox: the same scores at other costs, and acted on later", "multiple of the capital")
-    for colour, (title, series) in zip(MANY, equity.items(), strict=False):
-        late = "later" in str(title)
-        line = (series / series.iloc[0]).to_numpy()
-        axes.plot(series.index, line, color=colour, lw=1.2, ls="--" if late else "-", label=literal(str(title)))
-    axes.axhline(1, color=GREY, lw=1, ls="--")
-    axes.legend(fontsize=8, ncols=2, loc="upper left")
-    return png(figure)
-
-
-def drawdown(series: pd.Series) -> bytes:
-    figure, axes = blank("Lockbox: drawdown from the highest equity so far", "fraction of equity", height=2.6)
-    axes.fill_between(series.index, series.to_numpy(), 0, color=RED, alpha=0.5)
-    return png(figure)
 
 
 def cumulative_ic(series: pd.Series) -> bytes:

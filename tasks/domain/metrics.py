@@ -80,6 +80,37 @@ def max_drawdown(equity: pd.Series) -> float:
     return float(-drawdown(equity).min()) + 0.0 if len(equity) else math.nan
 
 
+def longest_drawdown(equity: pd.Series) -> int:
+    """Most bars in a row below the highest equity so far; to the end, where it was not reached again."""
+    below = (equity < equity.cummax()).to_numpy()
+    reset = np.maximum.accumulate(np.where(below, 0, np.arange(1, len(below) + 1)))
+    return int((np.arange(1, len(below) + 1) - reset).max(initial=0))
+
+
+def sortino_ratio(returns: pd.Series, periods: float = SESSIONS_A_YEAR) -> float:
+    """Mean return over downside deviation × √periods, both against 0 (Sortino & Price 1994).
+
+    The downside deviation is the root of the mean square of losses, over all bars. NaN with fewer than two returns or
+    without a loss.
+    """
+    values = _finite(returns)
+    if not varies(values) or not (values < 0).any():
+        return math.nan
+    return float(values.mean() / math.sqrt(np.mean(np.minimum(values, 0) ** 2)) * math.sqrt(periods))
+
+
+def calmar_ratio(equity: pd.Series, periods: float = SESSIONS_A_YEAR) -> float:
+    """Compounded yearly return over the deepest drawdown (Young 1991); NaN without a drawdown."""
+    deepest = max_drawdown(equity)
+    return annual_return(equity, periods) / deepest if deepest > 0 else math.nan
+
+
+def beta(returns: pd.Series, benchmark: pd.Series) -> float:
+    """Slope of returns on those of a benchmark at the same bars; NaN with fewer than two, or where it does not vary."""
+    mine, other = returns.to_numpy(dtype=float), benchmark.to_numpy(dtype=float)
+    return float(np.cov(mine, other)[0, 1] / other.var(ddof=1)) if varies(other) else math.nan
+
+
 def turnover(fills: pd.DataFrame, equity: pd.Series, periods: float = SESSIONS_A_YEAR) -> float:
     """One-way turnover a year: half the traded notional over mean equity, per `periods` sessions.
 

@@ -4,11 +4,15 @@ import pandas as pd
 
 from tasks.domain import metrics
 from tasks.domain.simulate.contract import Prices
+from tasks.domain.simulate.portfolio import target_weights
 from tasks.domain.simulate.research import sweep
 from tasks.domain.strategy import Costs, Strategy
 
 COSTS = (0.0, 1.0, 2.0, 5.0)
 LAGS = (1, 2)
+INTERVALS = (1, 2, 5, 10, 20)  # sessions between decisions
+FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of what picks the names
+CAPITALS = tuple(10.0**power for power in range(-2, 5))  # times the strategy's own
 
 
 def equities(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> pd.DataFrame:
@@ -38,13 +42,67 @@ def later(weights: pd.DataFrame, prices: Prices, sessions: int) -> pd.DataFrame:
     return weights[kept].set_axis(prices.calendar[places[kept]])
 
 
+def parameters(scores: pd.DataFrame, prices: Prices, strategy: Strategy) -> pd.DataFrame:
+    """Net Sharpe ratios a year of the same scores under other parameters, of which none is chosen.
+
+    Args:
+        scores: sessions × instruments. prices: of a calendar that holds them, and perhaps bars before.
+
+    Returns:
+        how many names are held (or, where scores have a threshold, that threshold) × sessions between decisions; NaN
+        where a strategy cannot be like that.
+    """
+    part = prices.where(prices.close.index.isin(scores.index))
+    ways = {
+        (title, every): asked.model_copy(update={"rebalance_sessions": every})
+        for title, asked in pickier(strategy).items()
+        for every in INTERVALS
+    }
+    paths = [(target_weights(scores, asked, prices.close), asked) for asked in ways.values()]
+    equity, periods = sweep(paths, part), metrics.periods_a_year(part.calendar)
+    ratios = {
+        way: metrics.sharpe_ratio(metrics.simple_returns(pd.Series(line, part.calendar)), periods)
+        for way, line in zip(ways, equity, strict=True)
+    }
+    return pd.Series(ratios).unstack()[list(INTERVALS)].loc[list(pickier(strategy))]
+
+
+def pickier(strategy: Strategy) -> dict[str, Strategy]:
+    """The strategy with fewer and with more names, or with other thresholds, by title."""
+    found = {}
+    for factor in FACTORS:
+        if strategy.entry_score is not None:
+            enter, leave = (factor * threshold for threshold in strategy.thresholds)
+            found[f"score {enter:.3g}"] = strategy.model_copy(update={"entry_score": enter, "exit_score": leave})
+            continue
+        long, short = (min(factor * part, 0.5) for part in (strategy.long_fraction, strategy.short_fraction))
+        leave = min(max(factor * strategy.exit_fraction, long, short), 0.5)
+        fractions = {"long_fraction": long, "short_fraction": short, "exit_fraction": leave}
+        found[f"{long:.3%} long, {short:.3%} short".replace(".000%", "%")] = strategy.model_copy(update=fractions)
+    return found
+
+
+def capacity(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> pd.Series | None:
+    """Net return a year of the same targets, by capital (currency); None where no size of trade costs or fails more.
+
+    What a large book loses is what `impact_bp` and `volume_share` say.
+    """
+    if not strategy.needs_volume:
+        return None
+    capitals = [factor * strategy.capital for factor in CAPITALS]
+    equity = sweep([(weights, strategy.model_copy(update={"capital": capital})) for capital in capitals], prices)
+    periods = metrics.periods_a_year(prices.calendar)
+    return pd.Series([metrics.annual_return(pd.Series(line), periods) for line in equity], capitals)
+
+
 def table(equity: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Figures of each alternative, by its title: fractions, the Sharpe ratio a year."""
+    periods = metrics.periods_a_year(pd.DatetimeIndex(equity.index))
     return {
         str(title): {
             "total_return": metrics.total_return(series),
-            "annual_return": metrics.annual_return(series),
-            "sharpe_ratio": metrics.sharpe_ratio(metrics.simple_returns(series)),
+            "annual_return": metrics.annual_return(series, periods),
+            "sharpe_ratio": metrics.sharpe_ratio(metrics.simple_returns(series), periods),
             "max_drawdown": metrics.max_drawdown(series),
         }
         for title, series in equity.items()

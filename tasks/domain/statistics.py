@@ -43,6 +43,17 @@ def sharpe_moments(returns: pd.Series) -> SharpeMoments:
     )
 
 
+def sharpe_ratio_error(returns: pd.Series, periods: float) -> float:
+    """Standard error of the Sharpe ratio a year, with skewness and kurtosis taken into account (Mertens 2002; 2012).
+
+    Independent returns are assumed. NaN where there is no ratio.
+    """
+    found = sharpe_moments(returns)
+    if math.isnan(found.sr):
+        return math.nan
+    return math.sqrt(_estimator_variance(found.sr, found.skew, found.kurtosis) / (found.n - 1) * periods)
+
+
 def probabilistic_sharpe_ratio(sr: float, benchmark: float, n: int, skew: float, kurtosis: float) -> float:
     """Probability that the true Sharpe ratio exceeds `benchmark`, given `sr` estimated from n returns (2012).
 

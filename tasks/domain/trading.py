@@ -2,18 +2,22 @@
 
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from tasks.domain import metrics
+from tasks.domain.analysis import measures
+from tasks.domain.analysis.benchmark import benchmark_returns
+from tasks.domain.analysis.book import book
+from tasks.domain.analysis.measures import Measured
+from tasks.domain.analysis.trips import round_trips
 from tasks.domain.bars import wide
 from tasks.domain.errors import UsageError
+from tasks.domain.metrics import periods_a_year
 from tasks.domain.simulate import events, research
+from tasks.domain.simulate.agreement import gap_bp
 from tasks.domain.simulate.contract import Prices, Result
 from tasks.domain.simulate.portfolio import target_weights
 from tasks.domain.strategy import UNIVERSE, Strategy
-
-BP = 1e4
 
 
 class Traded(NamedTuple):
@@ -57,28 +61,19 @@ def trade(scores: pd.DataFrame, prices: Prices, strategy: Strategy) -> Traded:
     return Traded(weights, part, *results)
 
 
-def engine_gap_bp(traded: Traded) -> float:
-    """Largest difference of equity on any session, in basis points; infinite if the fills are not the same ones."""
-    first, second = traded.result.fills, traded.second.fills
-    keys = ["timestamp", "instrument", "side", "reason"]
-    if len(first) != len(second) or not first[keys].reset_index(drop=True).equals(second[keys].reset_index(drop=True)):
-        return np.inf
-    one, two = traded.result.equity, traded.second.equity
-    gaps = (one - two).abs() / one.where(one > 0)
-    return float(gaps.max() * BP)
+def measure(traded: Traded, prices: Prices, strategy: Strategy) -> Measured:
+    """What the research engine's result comes to; `prices` may begin before the first decision."""
+    result = traded.result
+    return Measured(
+        result,
+        book(result, traded.prices, strategy.costs),
+        round_trips(result.fills, traded.prices.calendar),
+        benchmark_returns(prices.close, strategy.benchmark).reindex(result.equity.index),
+        periods_a_year(traded.prices.calendar),
+    )
 
 
-def figures(traded: Traded) -> dict[str, float]:
-    equity, fills = traded.result.equity, traded.result.fills
-    returns = traded.returns
-    return {
-        "backtest.total_return": metrics.total_return(equity),
-        "backtest.annual_return": metrics.annual_return(equity),
-        "backtest.annual_volatility": metrics.annual_volatility(returns),
-        "backtest.sharpe_ratio": metrics.sharpe_ratio(returns),
-        "backtest.max_drawdown": metrics.max_drawdown(equity),
-        "backtest.turnover": metrics.turnover(fills, equity),
-        "backtest.trades": float(len(fills)),
-        "backtest.cost": float(fills["cost"].sum()),
-        "backtest.engine_gap_bp": engine_gap_bp(traded),
-    }
+def figures(traded: Traded, measured: Measured) -> dict[str, float]:
+    """All figures of a backtest, as gates ask for them."""
+    found = measures.figures(measured) | {"engine_gap_bp": gap_bp(traded.result, traded.second)}
+    return {f"backtest.{name}": value for name, value in found.items()}

@@ -9,7 +9,7 @@ import pytest
 from tasks.domain.errors import UsageError
 from tasks.domain.explain.contributions import contributions, gives_probability, linked, sampled, spread, with_history
 from tasks.domain.explain.dependence import partial_dependence
-from tasks.domain.explain.diagnosis import by_state, calibration, market_states, reliability
+from tasks.domain.explain.diagnosis import by_state, calibration, reliability
 from tasks.domain.explain.explanation import Table, explain
 from tasks.domain.explain.importance import shares, stability
 from tasks.domain.explain.reasons import Standing, ordinal, percentiles, reasons
@@ -21,6 +21,7 @@ from tasks.domain.features.engine import SETS
 from tasks.domain.inference.catalogue import load
 from tasks.domain.inference.predictor import Predictor, by_row
 from tasks.domain.problem import Problem
+from tasks.domain.states import market_states
 from tests.domain.test_families import FORMS, needs, planted, trial_of
 
 ONE_ROW = Trial("svm", {"form": "regression"})  # any family whose contributions are sampled

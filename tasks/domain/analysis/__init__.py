@@ -1,0 +1,1 @@
+"""What a simulated book did: positions, round trips, figures, and where its profit came from."""
