@@ -140,7 +140,7 @@ def backtested(result: dict[str, Any]) -> None:
     out.print(table)
     forms = {"total_return": "{:+.2%}", "sharpe_ratio": "{:+.2f}", "max_drawdown": "{:.2%}", "benchmark": "{:+.2%}"}
     lines("year", result["years"], forms)
-    lines("had it cost, or come", result["sensitivity"], {**forms, "annual_return": "{:+.2%}"})
+    lines("had it been", result["sensitivity"], {**forms, "annual_return": "{:+.2%}"})
     if result["engines_differ"] is not None:
         out.print(f"[red]✗ the two engines differ[/]: {escape(result['engines_differ'])}")
 

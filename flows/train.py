@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import candidates, configuration, evidence, explaining, recovery, searching, snapshots, training
+from tasks import candidates, configuration, evidence, explaining, recovery, rolling, searching, snapshots, training
 from tasks.checks import FEATURES, check, suite_digests
 from tasks.domain import names
 from tasks.home import as_json, sha256
@@ -53,6 +53,7 @@ def candidate_of(order: training.Commission) -> None:
             outcomes = searching.search(order.problem, snapshot, order.candidate, known, record)
             choice = searching.choose(order.problem, known, outcomes)
             step("fitting the chosen configuration")
+            rolling.walk_forward(order.problem, known, outcomes, record)
             trial = outcomes[choice.number].trial
             files = training.fit_chosen(order, known, trial)
             source = training.save(order, known, trial, files, record, model)

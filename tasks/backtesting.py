@@ -1,14 +1,20 @@
 """Backtest stage: the lockbox traded by two engines, net of costs, under the validator's key."""
 
+import json
 from typing import Any
 
 import pandas as pd
+import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from tasks import tearsheet
 from tasks.cases import Case
 from tasks.domain import accuracy, names, sensitivity, study, trading
+from tasks.domain.bars import wide
+from tasks.domain.errors import VerificationFailed
+from tasks.domain.labels import forward_return, reach
+from tasks.domain.targets import WalkForward
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest
 
@@ -36,9 +42,37 @@ def look(case: Case, traded: trading.Traded, others: pd.DataFrame) -> study.Stud
 
 
 @task(cache_policy=NO_CACHE)
-def report(case: Case, told: study.Study, record: Record) -> accuracy.Figures:
+def walk_forward(case: Case) -> study.WalkedForward | None:
+    """Trade what the retraining walked forward had scored; None where the problem's splits have no order in time.
+
+    Raises:
+        VerificationFailed: its files are not what the trainer signed, or a step saw what it scores.
+    """
+    if not isinstance(case.problem.splits, WalkForward):
+        return None
+    told = json.loads(case.candidate.file(names.TRAIN, names.WALK_FORWARD))["steps"]
+    scores = pl.read_parquet(case.candidate.file(names.TRAIN, names.WALK_FORWARD_SCORES)).to_pandas()
+    table = scores.pivot(index="timestamp", columns="instrument", values="score")
+    steps = [study.Step(each["family"], each["reason"], ends(each["trained"]), ends(each["scored"])) for each in told]
+    bars = case.bars[case.bars["timestamp"] < case.start]
+    labels = forward_return(wide(bars, "close"), case.problem.horizon)
+    try:
+        prices, ahead = trading.prices_of(bars), reach(case.problem.horizon)
+        return study.walk_forward(steps, table, prices, labels, ahead, case.problem.strategy)
+    except ValueError as fault:
+        raise VerificationFailed(f"{case.candidate.reference}: {names.WALK_FORWARD}: {fault}") from None
+
+
+def ends(told: list[str]) -> tuple[pd.Timestamp, pd.Timestamp]:
+    first, last = map(pd.Timestamp, told)
+    return first, last
+
+
+@task(cache_policy=NO_CACHE)
+def report(case: Case, told: study.Study, forward: study.WalkedForward | None, record: Record) -> accuracy.Figures:
     """Write backtest.json, the tear sheet with its pictures, equity and fills; returns the figures that there are."""
-    kept = accuracy.finite(told.figures)
+    figures = told.figures | (forward.figures if forward else {})
+    kept = accuracy.finite(figures)
     content: dict[str, Any] = {
         "model": case.candidate.reference,
         "candidate": case.candidate.id,
@@ -47,9 +81,10 @@ def report(case: Case, told: study.Study, record: Record) -> accuracy.Figures:
         "sensitivity": {title: accuracy.finite(each) for title, each in sensitivity.table(told.others).items()},
         "years": {str(year): accuracy.finite(dict(row)) for year, row in told.years.iterrows()},
         "engines_differ": told.difference,
-        "not_computable": sorted(told.figures.keys() - kept.keys()),
+        "not_computable": sorted(figures.keys() - kept.keys()),
     }
-    sheet, pictures = tearsheet.tearsheet(f"Backtest of {case.candidate.reference}: {case.problem.title}", told)
+    title = f"Backtest of {case.candidate.reference}: {case.problem.title}"
+    sheet, pictures = tearsheet.tearsheet(title, told, forward)
     files = pictures | {names.BACKTEST_REPORT: as_json(content), tearsheet.PAGE: sheet.encode()}
     for name, given in files.items():
         write_whole(record.folder / name, given)

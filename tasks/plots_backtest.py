@@ -41,6 +41,17 @@ def equity(series: pd.Series, benchmark: pd.Series) -> bytes:
     return png(figure)
 
 
+def walk_forward(series: pd.Series, starts: Sequence[pd.Timestamp]) -> bytes:
+    """Equity of the retraining walked forward; a line where a new model took over."""
+    figure, axes = blank("The retraining walked forward: equity, net of costs", "multiple of the capital", height=3)
+    axes.plot(thinned(series / series.iloc[0]), color=BLUE, lw=1.4)
+    for start in starts:
+        axes.axvline(start, color=GREY, lw=0.8, ls=":")
+    axes.axhline(1, color=GREY, lw=1, ls="--")
+    along_time(axes)
+    return png(figure)
+
+
 def drawdown(series: pd.Series) -> bytes:
     figure, axes = blank("Drawdown from the highest equity so far", "", height=2.6)
     line = thinned(series)

@@ -12,7 +12,7 @@ from tasks.domain import metrics, sensitivity
 from tasks.domain.analysis.stretches import rolling_sharpe
 from tasks.domain.analysis.words import EARNED, TRADED, written
 from tasks.domain.strategy import UNIVERSE, Strategy
-from tasks.domain.study import Study
+from tasks.domain.study import Study, WalkedForward
 from tasks.pages import assembled, bullets, cell, picture, section, table, text
 
 PAGE = "tearsheet.html"
@@ -25,14 +25,14 @@ SIZED = {
 }
 
 
-def tearsheet(title: str, told: Study) -> tuple[str, dict[str, bytes]]:
+def tearsheet(title: str, told: Study, forward: WalkedForward | None = None) -> tuple[str, dict[str, bytes]]:
     """The page, and its pictures as PNG bytes by file name."""
-    drawn = pictures(told)
+    drawn = pictures(told, forward)
     shown = {name: picture(name, content) for name, content in drawn.items()}
-    return page(title, told, shown), drawn
+    return page(title, told, forward, shown), drawn
 
 
-def pictures(told: Study) -> dict[str, bytes]:
+def pictures(told: Study, forward: WalkedForward | None) -> dict[str, bytes]:
     """One for each thing that is known."""
     measured, capital = told.measured, told.strategy.capital
     equity, trips, by_name = measured.result.equity, measured.trips, measured.book.by_name
@@ -58,10 +58,13 @@ def pictures(told: Study) -> dict[str, bytes]:
         found["trips.png"] = plots_backtest.trips((trips["profit"] / trips["entry"]).to_list())
     if told.capacity is not None:
         found["capacity.png"] = plots_backtest.capacity(told.capacity)
+    if forward is not None:
+        starts = [step.scored[0] for step in forward.steps]
+        found["walk_forward.png"] = plots_backtest.walk_forward(forward.measured.result.equity, starts)
     return found
 
 
-def page(title: str, told: Study, shown: Mapping[str, str]) -> str:
+def page(title: str, told: Study, forward: WalkedForward | None, shown: Mapping[str, str]) -> str:
     def these(*names: str) -> str:
         return "".join(shown.get(f"{name}.png", "") for name in names)
 
@@ -79,6 +82,7 @@ def page(title: str, told: Study, shown: Mapping[str, str]) -> str:
             section("How it traded", these("exposure", "trips", "costs") + reasons(told.measured.trips)),
             section("Had it cost more, or come later", these("sensitivity") + others(told)),
             section("Had it been set up otherwise", parameters() + these("parameters")),
+            section("Retrained again and again, before the lockbox", walked(forward) + these("walk_forward")),
             section("With more money", these("capacity") or text(NO_CAPACITY, "quiet")),
             section("Can this be believed", bullets(doubts(told))),
         ],
@@ -213,6 +217,36 @@ def parameters() -> str:
         "Nothing is chosen from this picture. Skill shows as a plain, a lucky choice as a lone peak. A problem that is "
         "changed after a look at it becomes a new version, and every trial made before counts against its successor."
     )
+
+
+def walked(forward: WalkedForward | None) -> str:
+    """The procedure's own record, step by step."""
+    if forward is None:
+        return text("Not known: the splits of this problem are in no order of time.", "quiet")
+    found = {name.removeprefix("backtest.walk_forward_"): value for name, value in forward.figures.items()}
+    returns = forward.measured.returns
+    lines: list[Sequence[tuple[Any, str]]] = []
+    for step in forward.steps:
+        part = returns[(returns.index >= step.scored[0]) & (returns.index <= step.scored[1])]
+        ranks = forward.rank_ic[(forward.rank_ic.index >= step.scored[0]) & (forward.rank_ic.index <= step.scored[1])]
+        earned = float(np.prod(1 + part.to_numpy()) - 1)
+        lines.append(
+            [
+                (f"{step.scored[0].date()} to {step.scored[1].date()}", ""),
+                (f"{step.trained[1].date()}", ""),
+                (step.family, ""),
+                (written(ranks.mean(), "{:+.4f}"), "number"),
+                (f"{earned:+.2%}", tone(earned)),
+                (written(metrics.sharpe_ratio(part, forward.measured.periods), "{:+.2f}"), "number"),
+            ]
+        )
+    said = (
+        "At each step the model was chosen and fitted anew, by what was known then, and traded until the next. Sharpe "
+        f"ratio {written(found['sharpe_ratio'], '{:+.2f}')} ± {written(found['sharpe_ratio_error'], '{:.2f}')} a year, "
+        f"net; {found['annual_return']:+.2%} a year; deepest drawdown {found['max_drawdown']:.1%}; mean rank IC "
+        f"{written(found['rank_ic'], '{:+.4f}')}. Two engines are {found['engine_gap_bp']:.1e} bp apart."
+    )
+    return text(said) + table(["traded", "trained until", "family", "rank IC", "return, net", "Sharpe ratio"], lines)
 
 
 def doubts(told: Study) -> list[str]:

@@ -46,6 +46,19 @@ class Panel(NamedTuple):
     def sessions(self) -> pd.DatetimeIndex:
         return pd.DatetimeIndex(np.sort(self.keys["timestamp"].unique()))
 
+    def until(self, session: pd.Timestamp) -> "Panel":
+        """The rows up to a session; labels and prices stay as they are."""
+        rows = (self.keys["timestamp"] <= session).to_numpy()
+        sample = self.sample(rows)
+        return self._replace(
+            keys=self.keys[rows].reset_index(drop=True),
+            x=sample.x,
+            y=sample.y,
+            previous=sample.previous,
+            weight=None if self.weight is None else self.weight[rows],
+            side=None if self.side is None else self.side[rows],
+        )
+
     def sample(self, rows: np.ndarray) -> Sample:
         """The rows where `rows` is true, their weights brought to mean 1; rows left out are nobody's previous one.
 
@@ -103,8 +116,10 @@ class Estimate(NamedTuple):
         square root of their number would go to zero. Groups are disjoint in time, so their number is what there is to
         average over. It's still somewhat too small, as fits of different folds share training data, and no unbiased
         estimate exists (Bengio & Grandvalet 2004, "No unbiased estimator of the variance of K-fold cross-validation").
+        NaN with one group.
         """
-        return float(np.std(self.group_rank_ic, ddof=1) / np.sqrt(len(self.group_rank_ic)))
+        groups = len(self.group_rank_ic)
+        return float(np.std(self.group_rank_ic, ddof=1) / np.sqrt(groups)) if groups > 1 else float("nan")
 
 
 def panel(bars: pd.DataFrame, problem: Problem, own: Mapping[str, Own] | None = None) -> Panel:

@@ -14,6 +14,7 @@ from tasks.domain.hyperparameters import Family, Range, size, space
 
 ATTEMPTS = 20  # at a proposal that was not tried yet; a small space of choices runs dry
 STARTUP_TRIALS = 5  # of a family before one may be given up
+BLIND_TRIALS = 10  # of a searched family before results have a say in what is tried
 WARMUP_SPLITS = 1  # that every trial is judged on
 
 
@@ -47,6 +48,11 @@ def propose(family: Family, ended: Sequence[Ended], seed: int) -> Trial | None:
     return next((trial for trial in options if trial.key() not in tried), None)
 
 
+def blind(family: Family) -> int:
+    """How many of a family's first trials have parameters that no result had a say in."""
+    return budget(family) if size(family) <= budget(family) else BLIND_TRIALS
+
+
 def suggestions(family: Family, ended: Sequence[Ended], seed: int) -> Iterator[Trial]:
     """Proposals for the next trial, the best first."""
     from optuna.samplers import TPESampler
@@ -54,7 +60,8 @@ def suggestions(family: Family, ended: Sequence[Ended], seed: int) -> Iterator[T
     spread = space(family)
     for attempt in range(ATTEMPTS):
         drawn = np.random.SeedSequence([seed, len(ended), attempt]).generate_state(1)[0]
-        asked = study(family, ended, TPESampler(seed=int(drawn))).ask(distributions(family))
+        sampler = TPESampler(n_startup_trials=BLIND_TRIALS, seed=int(drawn))
+        asked = study(family, ended, sampler).ask(distributions(family))
         yield Trial(family.family, {name: asked.params.get(name, given) for name, given in spread.items()})
 
 

@@ -1,5 +1,6 @@
 """Which trial becomes the candidate: start simple, and let complexity earn its place."""
 
+import math
 from typing import NamedTuple
 
 from tasks.domain.complexity import TIERS
@@ -35,6 +36,8 @@ def one_standard_error(scored: list[Scored]) -> Choice:
         words = f"{challenger.family} gains {gain:+.4f} rank IC over {winner.family}"
         if gain > challenger.standard_error:
             winner, reason = challenger, f"{words}, more than its standard error {challenger.standard_error:.4f}"
+        elif math.isnan(challenger.standard_error):
+            reason = f"{words}, and one test window does not tell how sure that is"
         else:
             reason = f"{words}, not more than its standard error {challenger.standard_error:.4f}"
     return Choice(winner.number, f"{winner.family} chosen: {reason}")

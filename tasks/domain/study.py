@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from tasks.domain import sensitivity, trading
+from tasks.domain import metrics, sensitivity, trading
 from tasks.domain.analysis import stretches
 from tasks.domain.analysis.benchmark import due_to_styles, style_returns
 from tasks.domain.analysis.measures import Measured
@@ -12,6 +13,30 @@ from tasks.domain.simulate.agreement import first_difference
 from tasks.domain.simulate.contract import Prices
 from tasks.domain.states import market_states
 from tasks.domain.strategy import Strategy
+
+WALKED = (
+    *("total_return", "annual_return", "sharpe_ratio", "sharpe_ratio_error", "max_drawdown", "turnover"),
+    *("hit_rate", "cost", "engine_gap_bp"),
+)
+
+
+class Step(NamedTuple):
+    """A stretch of a walk-forward. `family`: of its model; `trained`, `scored`: first and last session of each."""
+
+    family: str
+    reason: str
+    trained: tuple[pd.Timestamp, pd.Timestamp]
+    scored: tuple[pd.Timestamp, pd.Timestamp]
+
+
+class WalkedForward(NamedTuple):
+    """What the retraining itself would have earned before the lockbox. `rank_ic`: of each session, against forward
+    returns; `figures`: `backtest.walk_forward_*`."""
+
+    steps: list[Step]
+    measured: Measured
+    rank_ic: pd.Series
+    figures: dict[str, float]
 
 
 class Study(NamedTuple):
@@ -62,6 +87,44 @@ def study(
         sensitivity.capacity(traded.weights, traded.prices, strategy),
         first_difference(traded.result, traded.second),
     )
+
+
+def walk_forward(
+    steps: list[Step], scores: pd.DataFrame, prices: Prices, labels: pd.DataFrame, ahead: int, strategy: Strategy
+) -> WalkedForward:
+    """Trade what each step's model scored.
+
+    Args:
+        scores: sessions × instruments, all steps. prices: the market up to their end, or further. labels: forward
+            returns on the market's calendar × instruments. ahead: sessions that a label reaches.
+
+    Raises:
+        ValueError: a step that scores sessions which its labels reach, or which another step scores; a score that
+            belongs to none.
+    """
+    refuse_overlap(steps, pd.DatetimeIndex(labels.index), ahead, pd.DatetimeIndex(scores.index))
+    traded = trading.trade(scores, prices, strategy)
+    measured = trading.measure(traded, prices, strategy)
+    rank_ic = metrics.rank_ic_series(scores, labels.reindex(index=scores.index, columns=scores.columns))
+    all_figures = trading.figures(traded, measured)
+    named = {f"backtest.walk_forward_{name}": all_figures[f"backtest.{name}"] for name in WALKED}
+    named["backtest.walk_forward_rank_ic"] = float(rank_ic.mean())
+    return WalkedForward(steps, measured, rank_ic, named)
+
+
+def refuse_overlap(steps: list[Step], calendar: pd.DatetimeIndex, ahead: int, sessions: pd.DatetimeIndex) -> None:
+    inside = np.zeros(len(sessions), dtype=bool)
+    before = -1
+    for step in steps:
+        first, trained, begin, end = (int(at) for at in calendar.get_indexer(pd.Index((*step.trained, *step.scored))))
+        if not (0 <= first <= trained and trained + ahead < begin <= end):
+            raise ValueError(f"the model that scores from {step.scored[0]} on was trained on labels that reach there")
+        if begin <= before:
+            raise ValueError(f"sessions from {step.scored[0]} on are scored by two steps")
+        before = end
+        inside |= np.asarray((sessions >= step.scored[0]) & (sessions <= step.scored[1]))
+    if not inside.all():
+        raise ValueError(f"{sessions[~inside][0]} was scored by no step")
 
 
 def by_sector(by_name: pd.Series, sectors: dict[str, list[str]]) -> pd.Series | None:

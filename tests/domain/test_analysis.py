@@ -15,11 +15,12 @@ from tasks.domain.analysis.measures import figures
 from tasks.domain.analysis.stretches import by_month, by_state, by_year, rolling_sharpe
 from tasks.domain.analysis.trips import round_trips
 from tasks.domain.errors import UsageError
+from tasks.domain.labels import forward_return
 from tasks.domain.simulate.agreement import first_difference, gap_bp
 from tasks.domain.simulate.contract import Prices, Result, fills_table
 from tasks.domain.simulate.research import simulate
 from tasks.domain.strategy import Costs, Risk, Strategy
-from tasks.domain.study import Study, by_sector, study
+from tasks.domain.study import Step, Study, WalkedForward, by_sector, study, walk_forward
 from tests.support.simulated import NO, markets, random_strategy, random_weights, table
 
 CALENDAR = pd.bdate_range("2024-01-01", periods=8)
@@ -385,3 +386,39 @@ def test_without_sectors_there_is_no_profit_by_sector() -> None:
 def test_what_the_bars_do_not_have_is_refused(fields: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         trading.refuse_unfit(Strategy.model_validate(fields), Prices(walk(2)))
+
+
+# The retraining walked forward
+
+
+def forward(steps: list[Step], scored: slice = slice(20, 60)) -> WalkedForward:
+    close = walk(6, 80)
+    scores = -close.pct_change(5).iloc[scored]
+    strategy = Strategy(name_limit=0.3, rebalance_sessions=5)
+    return walk_forward(steps, scores, Prices(close), forward_return(close, 2), 3, strategy)
+
+
+def stretch(trained: tuple[int, int], scored: tuple[int, int]) -> Step:
+    days = pd.bdate_range("2018-01-01", periods=80)
+    return Step("ridge", "because", (days[trained[0]], days[trained[1]]), (days[scored[0]], days[scored[1]]))
+
+
+def test_a_walk_forward_is_traded_as_one_history() -> None:
+    told = forward([stretch((0, 16), (20, 39)), stretch((0, 30), (40, 59))])
+    assert len(told.measured.result.equity) == 40
+    assert told.figures["backtest.walk_forward_engine_gap_bp"] < 0.01
+    assert told.figures["backtest.walk_forward_rank_ic"] == pytest.approx(told.rank_ic.mean())
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([stretch((0, 17), (20, 59))], "trained on labels that reach there"),
+        ([stretch((0, 30), (20, 59))], "trained on labels that reach there"),
+        ([stretch((0, 10), (20, 40)), stretch((0, 20), (40, 59))], "scored by two steps"),
+        ([stretch((0, 10), (20, 58))], "2018-03-23 00:00:00 was scored by no step"),
+    ],
+)
+def test_a_step_that_saw_what_it_scores_is_refused(steps: list[Step], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        forward(steps)

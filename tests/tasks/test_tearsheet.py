@@ -81,4 +81,4 @@ def test_short_histories_have_a_page_too(sessions: int) -> None:
 
 
 def test_pictures_depend_on_the_study_alone() -> None:
-    assert pictures(studied(list("ABCD"))) == pictures(studied(list("ABCD")))
+    assert pictures(studied(list("ABCD")), None) == pictures(studied(list("ABCD")), None)

@@ -5,7 +5,7 @@ import math
 # Figures in the order they are read, with their words and how they are written.
 EARNED = {
     "total_return": ("total return", "{:+.2%}"),
-    "annual_return": ("return a year, compounded", "{:+.2%}"),
+    "annual_return": ("return a year", "{:+.2%}"),
     "annual_volatility": ("volatility a year", "{:.2%}"),
     "sharpe_ratio": ("Sharpe ratio a year", "{:+.2f}"),
     "sharpe_ratio_error": ("its standard error", "{:.2f}"),
@@ -22,14 +22,14 @@ TRADED = {
     "round_trips": ("round trips closed", "{:,.0f}"),
     "hit_rate": ("of them with a profit", "{:.1%}"),
     "profit_per_trade": ("mean profit of one", "{:+,.2f}"),
-    "profit_per_trade_bp": ("profit on what was put in, bp", "{:+.2f}"),
+    "profit_per_trade_bp": ("the same, bp of its entry", "{:+.2f}"),
     "holding_sessions": ("mean holding time, bars", "{:,.1f}"),
     "turnover": ("one-way turnovers a year", "{:,.1f}"),
     "gross_exposure": ("mean gross exposure", "{:.1%}"),
     "net_exposure": ("mean net exposure", "{:+.1%}"),
-    "time_in_market": ("share of bars with a position", "{:.1%}"),
+    "time_in_market": ("bars with a position", "{:.1%}"),
     "cost": ("costs of all fills", "{:,.2f}"),
-    "engine_gap_bp": ("two engines apart by at most, bp", "{:.1e}"),
+    "engine_gap_bp": ("engines apart, bp", "{:.1e}"),
 }
 
 
