@@ -32,6 +32,7 @@ from features import peer_python, run
 from tasks.domain.simulate import research
 from tasks.domain.simulate.contract import Prices, Result
 from tasks.domain.strategy import Risk, Strategy
+from tasks.third_opinion import SCRIPT
 
 PEERS = ("nautilus_trader==1.221.0", "pyarrow")
 EVERY, HELD = 15, 3  # minutes
@@ -129,8 +130,7 @@ def both(name: str, case: Case, peer: Path, folder: Path) -> Sides:
     result = research.simulate(*case)
     our_s = time.perf_counter() - begun
     write(case, result, folder)
-    script = str(Path(__file__).with_name("third_opinion_nautilus.py"))
-    side = run([str(peer), script, str(folder)], folder / "equity.parquet")
+    side = run([str(peer), str(SCRIPT), str(folder)], folder / "equity.parquet")
     calendar = case.prices.calendar
     equity = pd.read_parquet(side.result)
     if not on_bars(equity["timestamp"], calendar).equals(calendar):

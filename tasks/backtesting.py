@@ -8,7 +8,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import tearsheet
+from tasks import tearsheet, third_opinion
 from tasks.cases import Case
 from tasks.domain import accuracy, names, sensitivity, study, trading
 from tasks.domain.bars import wide
@@ -63,15 +63,29 @@ def walk_forward(case: Case) -> study.WalkedForward | None:
         raise VerificationFailed(f"{case.candidate.reference}: {names.WALK_FORWARD}: {fault}") from None
 
 
+@task(cache_policy=NO_CACHE)
+def ask_third(case: Case, traded: trading.Traded) -> third_opinion.Opinion:
+    """What an engine of somebody else's makes of the same fills, where the environment names one."""
+    return third_opinion.third_opinion(traded.result, traded.prices, case.problem.strategy)
+
+
 def ends(told: list[str]) -> tuple[pd.Timestamp, pd.Timestamp]:
     first, last = map(pd.Timestamp, told)
     return first, last
 
 
 @task(cache_policy=NO_CACHE)
-def report(case: Case, told: study.Study, forward: study.WalkedForward | None, record: Record) -> accuracy.Figures:
+def report(
+    case: Case,
+    told: study.Study,
+    forward: study.WalkedForward | None,
+    third: third_opinion.Opinion,
+    record: Record,
+) -> accuracy.Figures:
     """Write backtest.json, the tear sheet with its pictures, equity and fills; returns the figures that there are."""
     figures = told.figures | (forward.figures if forward else {})
+    if third.gap_bp is not None:
+        figures["backtest.third_opinion_gap_bp"] = third.gap_bp
     kept = accuracy.finite(figures)
     content: dict[str, Any] = {
         "model": case.candidate.reference,
@@ -81,10 +95,11 @@ def report(case: Case, told: study.Study, forward: study.WalkedForward | None, r
         "sensitivity": {title: accuracy.finite(each) for title, each in sensitivity.table(told.others).items()},
         "years": {str(year): accuracy.finite(dict(row)) for year, row in told.years.iterrows()},
         "engines_differ": told.difference,
+        "third_opinion": third.words,
         "not_computable": sorted(figures.keys() - kept.keys()),
     }
     title = f"Backtest of {case.candidate.reference}: {case.problem.title}"
-    sheet, pictures = tearsheet.tearsheet(title, told, forward)
+    sheet, pictures = tearsheet.tearsheet(title, told, forward, third.words)
     files = pictures | {names.BACKTEST_REPORT: as_json(content), tearsheet.PAGE: sheet.encode()}
     for name, given in files.items():
         write_whole(record.folder / name, given)

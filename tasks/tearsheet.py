@@ -25,11 +25,13 @@ SIZED = {
 }
 
 
-def tearsheet(title: str, told: Study, forward: WalkedForward | None = None) -> tuple[str, dict[str, bytes]]:
-    """The page, and its pictures as PNG bytes by file name."""
+def tearsheet(
+    title: str, told: Study, forward: WalkedForward | None = None, third: str = "No third engine was asked"
+) -> tuple[str, dict[str, bytes]]:
+    """The page, and its pictures as PNG bytes by file name. `third`: what another engine said of the fills."""
     drawn = pictures(told, forward)
     shown = {name: picture(name, content) for name, content in drawn.items()}
-    return page(title, told, forward, shown), drawn
+    return page(title, told, forward, third, shown), drawn
 
 
 def pictures(told: Study, forward: WalkedForward | None) -> dict[str, bytes]:
@@ -64,7 +66,7 @@ def pictures(told: Study, forward: WalkedForward | None) -> dict[str, bytes]:
     return found
 
 
-def page(title: str, told: Study, forward: WalkedForward | None, shown: Mapping[str, str]) -> str:
+def page(title: str, told: Study, forward: WalkedForward | None, third: str, shown: Mapping[str, str]) -> str:
     def these(*names: str) -> str:
         return "".join(shown.get(f"{name}.png", "") for name in names)
 
@@ -84,7 +86,7 @@ def page(title: str, told: Study, forward: WalkedForward | None, shown: Mapping[
             section("Had it been set up otherwise", parameters() + these("parameters")),
             section("Retrained again and again, before the lockbox", walked(forward) + these("walk_forward")),
             section("With more money", these("capacity") or text(NO_CAPACITY, "quiet")),
-            section("Can this be believed", bullets(doubts(told))),
+            section("Can this be believed", bullets(doubts(told, third))),
         ],
     )
 
@@ -249,7 +251,7 @@ def walked(forward: WalkedForward | None) -> str:
     return text(said) + table(["traded", "trained until", "family", "rank IC", "return, net", "Sharpe ratio"], lines)
 
 
-def doubts(told: Study) -> list[str]:
+def doubts(told: Study, third: str) -> list[str]:
     """What a reader should know before believing any of it."""
     gap, found = told.figures["backtest.engine_gap_bp"], []
     if told.difference is None:
@@ -258,6 +260,7 @@ def doubts(told: Study) -> list[str]:
         )
     else:
         found.append(f"The two engines differ: {told.difference}.")
+    found.append(f"{third}.")
     found.append(
         "That proves the arithmetic, not the scores: whether these knew the future, the probes of the validation tell."
     )

@@ -65,13 +65,23 @@ def test_the_trials_are_child_runs(version: Page) -> None:
         expect(run.get_by_role("heading", name=name)).to_be_visible()
 
 
-def test_the_backtest_shows_its_equity(version: Page, shoot: Shoot) -> None:
+def test_the_backtest_shows_its_tear_sheet(version: Page, shoot: Shoot) -> None:
     with follow(version, "backtest run") as run:
         run.get_by_role("tab", name="Artifacts").click()
-        run.get_by_text("equity.png").click()
-        picture = run.get_by_role("img", name="equity.png").element_handle()
-        run.wait_for_function("picture => picture.complete && picture.naturalWidth > 300", arg=picture)
-        shoot(run, "mlflow-backtest", run.get_by_text("Path: "))
+        run.get_by_text("tearsheet.html").click()
+        sheet = run.frame_locator("iframe")
+        expect(sheet.get_by_role("heading", name=re.compile("^Backtest of sp500_alpha/1"))).to_be_visible()
+        for title in (
+            "What it earned",
+            "Had it cost more, or come later",
+            "Retrained again and again, before the lockbox",
+        ):
+            expect(sheet.get_by_role("heading", name=title)).to_be_attached()
+        pictures = sheet.locator("img")
+        pictures.first.wait_for()
+        assert pictures.count() >= 11
+        assert all(pictures.nth(at).evaluate("picture => picture.naturalWidth > 300") for at in range(pictures.count()))
+        shoot(run, "mlflow-tearsheet", run.get_by_text("Path: "))
 
 
 def test_the_decision_shows_every_gate(version: Page) -> None:

@@ -1,4 +1,6 @@
-"""A replay of one case of third_opinion.py by nautilus_trader 1.221.0: `PYTHON third_opinion_nautilus.py FOLDER`.
+"""A replay of orders by nautilus_trader 1.221.0, run by a Python that has it: `PYTHON nautilus_replay.py FOLDER`.
+
+It imports nothing of this project, and nothing of this project imports it.
 
 FOLDER holds `bars.parquet` (timestamp, instrument, open, high, low, close, volume), `orders.parquet` (timestamp of the
 bar in which it fills, instrument, signed quantity; none: close what is held) and `terms.parquet` (one line: capital,
