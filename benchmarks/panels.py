@@ -133,7 +133,7 @@ def analysed(case: Case, prices: Prices) -> study.Study:
     scores = case.rule(prices.close).dropna(how="all")
     traded = trading.trade(scores, prices, case.strategy)
     others = sensitivity.equities(traded.weights, traded.prices, case.strategy)
-    return study.study(traded, scores, prices, case.strategy, others)
+    return study.study(traded, scores, prices, case.strategy, others, seed=7)
 
 
 def main() -> None:

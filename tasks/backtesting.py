@@ -35,7 +35,7 @@ def other_ways(case: Case, traded: trading.Traded) -> pd.DataFrame:
 def look(case: Case, traded: trading.Traded, others: pd.DataFrame) -> study.Study:
     """Figures, and what a reader wants to know behind them; says where the engines part, if they do."""
     prices, scores = trading.prices_of(case.bars), case.lockbox.scores
-    told = study.study(traded, scores, prices, case.problem.strategy, others)
+    told = study.study(traded, scores, prices, case.problem.strategy, others, case.problem.seed)
     if told.difference is not None:
         print(f"the engines differ: {told.difference}")
     return told

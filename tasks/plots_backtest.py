@@ -52,6 +52,21 @@ def walk_forward(series: pd.Series, starts: Sequence[pd.Timestamp]) -> bytes:
     return png(figure)
 
 
+def luck(actual: pd.Series, drawn: pd.DataFrame) -> bytes:
+    """Equity among that of other histories of the same market, multiples of the capital."""
+    figure, axes = blank("Other histories of the same market, traded by the same rules", "multiple of the capital")
+    places = thinned(actual).index.intersection(drawn.index)
+    lines = drawn.loc[places].div(actual.iloc[0]).quantile([0.025, 0.25, 0.5, 0.75, 0.975], axis=1)
+    for low, high, shade, label in ((0.025, 0.975, 0.15, "middle 95 %"), (0.25, 0.75, 0.3, "middle half")):
+        axes.fill_between(places, lines.loc[low], lines.loc[high], color=GREY, alpha=shade, lw=0, label=label)
+    axes.plot(places, lines.loc[0.5], color=GREY, lw=1, label="median")
+    axes.plot(thinned(actual / actual.iloc[0]), color=BLUE, lw=1.4, label="as it was")
+    axes.axhline(1, color=GREY, lw=1, ls="--")
+    axes.legend(fontsize=8, frameon=False, loc="upper left")
+    along_time(axes)
+    return png(figure)
+
+
 def drawdown(series: pd.Series) -> bytes:
     figure, axes = blank("Drawdown from the highest equity so far", "", height=2.6)
     line = thinned(series)

@@ -48,6 +48,8 @@ def pictures(told: Study, forward: WalkedForward | None) -> dict[str, bytes]:
     }
     if len(told.months):
         found["months.png"] = plots_backtest.months(told.months)
+    if told.luck.shape[1]:
+        found["luck.png"] = plots_backtest.luck(equity, told.luck)
     if len(rolling := rolling_sharpe(measured.returns, measured.periods).dropna()):
         found["rolling_sharpe.png"] = plots_backtest.rolling_sharpe(rolling)
     if len(told.states):
@@ -83,6 +85,7 @@ def page(title: str, told: Study, forward: WalkedForward | None, third: str, sho
             section("Where it came from", these("names", "sectors") + styles(told.styles)),
             section("How it traded", these("exposure", "trips", "costs") + reasons(told.measured.trips)),
             section("Had it cost more, or come later", these("sensitivity") + others(told)),
+            section("Had it had other luck", lucky(told, figures) + these("luck")),
             section("Had it been set up otherwise", parameters() + these("parameters")),
             section("Retrained again and again, before the lockbox", walked(forward) + these("walk_forward")),
             section("With more money", these("capacity") or text(NO_CAPACITY, "quiet")),
@@ -212,6 +215,17 @@ def others(told: Study) -> str:
         for title, found in sensitivity.table(told.others).items()
     ]
     return table(["", "total return", "a year", "Sharpe ratio", "deepest drawdown"], lines)
+
+
+def lucky(told: Study, figures: Mapping[str, float]) -> str:
+    if not told.luck.shape[1]:
+        return text("Too few bars for other histories.", "quiet")
+    lower, upper = (written(figures[f"sharpe_ratio_{end}"], "{:+.2f}") for end in ("lower", "upper"))
+    return text(
+        f"{told.luck.shape[1]} other histories were put together from runs of bars of this one, and traded by the same "
+        f"rules and costs. The middle 95 % of their Sharpe ratios lies between {lower} and {upper}; one in twenty fell "
+        f"by {figures['max_drawdown_upper']:.1%} or more."
+    )
 
 
 def parameters() -> str:

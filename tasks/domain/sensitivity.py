@@ -1,17 +1,20 @@
 """What the same scores would have earned at other costs, or acted on later: skill that is there bears both."""
 
+import numpy as np
 import pandas as pd
 
 from tasks.domain import metrics
 from tasks.domain.simulate.contract import Prices
 from tasks.domain.simulate.portfolio import target_weights
-from tasks.domain.simulate.research import sweep
+from tasks.domain.simulate.resampling import resampled, stationary_order
+from tasks.domain.simulate.research import simulate, sweep
 from tasks.domain.strategy import Costs, Strategy
 
 COSTS = (0.0, 1.0, 2.0, 5.0)
 LAGS = (1, 2)
 INTERVALS = (1, 2, 5, 10, 20)  # sessions between decisions
 FACTORS = (0.5, 0.75, 1.0, 1.5, 2.0)  # of what picks the names
+DRAWS, MOST_CELLS = (20, 200), 20_000_000  # histories drawn; fewer of a large market
 CAPITALS = tuple(10.0**power for power in range(-2, 5))  # times the strategy's own
 
 
@@ -93,6 +96,21 @@ def capacity(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> pd.Se
     equity = sweep([(weights, strategy.model_copy(update={"capital": capital})) for capital in capitals], prices)
     periods = metrics.periods_a_year(prices.calendar)
     return pd.Series([metrics.annual_return(pd.Series(line), periods) for line in equity], capitals)
+
+
+def luck(weights: pd.DataFrame, prices: Prices, strategy: Strategy, block: float, seed: int) -> pd.DataFrame:
+    """Equity of the same rules on other histories of the same market, bars × draws (`simulate.resampling`).
+
+    Args:
+        block: mean length of what stays together, in bars. seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    draws = int(np.clip(MOST_CELLS // prices.close.size, *DRAWS))
+    found = {}
+    for draw in range(draws if len(prices.calendar) > 1 else 0):
+        order = stationary_order(len(prices.calendar), block, rng)
+        found[draw] = simulate(*resampled(weights, prices, order), strategy).equity
+    return pd.DataFrame(found, prices.calendar)
 
 
 def table(equity: pd.DataFrame) -> dict[str, dict[str, float]]:

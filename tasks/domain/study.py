@@ -20,6 +20,9 @@ WALKED = (
 )
 
 
+SHORTEST_BLOCK = 10  # bars of a history that stay together, on average
+
+
 class Step(NamedTuple):
     """A stretch of a walk-forward. `family`: of its model; `trained`, `scored`: first and last session of each."""
 
@@ -42,8 +45,8 @@ class WalkedForward(NamedTuple):
 class Study(NamedTuple):
     """`figures`: `backtest.*`; `years`, `months`, `states`: see `analysis.stretches`; `styles`: see `due_to_styles`;
     `sectors`: profit by sector, None where the strategy has none; `others`: equity at other costs and later;
-    `parameters`, `capacity`: see `sensitivity`; `difference`: where the two engines first part, None where they do
-    not."""
+    `parameters`, `capacity`, `luck`: see `sensitivity`; `difference`: where the two engines first part, None where they
+    do not."""
 
     strategy: Strategy
     measured: Measured
@@ -56,27 +59,29 @@ class Study(NamedTuple):
     others: pd.DataFrame
     parameters: pd.DataFrame
     capacity: pd.Series | None
+    luck: pd.DataFrame
     difference: str | None
 
 
 def study(
-    traded: trading.Traded, scores: pd.DataFrame, prices: Prices, strategy: Strategy, others: pd.DataFrame
+    traded: trading.Traded, scores: pd.DataFrame, prices: Prices, strategy: Strategy, others: pd.DataFrame, seed: int
 ) -> Study:
     """Look at what was traded from every side.
 
     Args:
         scores: sessions × instruments, what was traded. prices: the market, with the bars before the scores, from
-            which states and styles are told. others: what `sensitivity.equities` gave.
+            which states and styles are told. others: what `sensitivity.equities` gave. seed: of other histories.
     """
     measured = trading.measure(traded, prices, strategy)
     equity, returns, periods = traded.result.equity, traded.returns, measured.periods
     # Positions are held from one decision to the next, so returns may depend on one another as long.
     held = strategy.rebalance_sessions if isinstance(strategy.rebalance_sessions, int) else round(periods / 12)
+    luck = sensitivity.luck(traded.weights, traded.prices, strategy, max(SHORTEST_BLOCK, 2 * held), seed)
     states = market_states(prices.close)[["market", "volatility"]]
     return Study(
         strategy,
         measured,
-        trading.figures(traded, measured),
+        trading.figures(traded, measured) | by_luck(luck, periods),
         stretches.by_year(equity, measured.benchmark, periods),
         stretches.by_month(equity),
         stretches.by_state(returns, states, periods, held),
@@ -85,8 +90,22 @@ def study(
         others,
         sensitivity.parameters(scores, prices, strategy),
         sensitivity.capacity(traded.weights, traded.prices, strategy),
+        luck,
         first_difference(traded.result, traded.second),
     )
+
+
+def by_luck(luck: pd.DataFrame, periods: float) -> dict[str, float]:
+    """How far apart other histories put a result: the middle 95 % of Sharpe ratios, and of drawdowns the 95 % point."""
+    drawn = [equity for _, equity in luck.items()]
+    ratios = [metrics.sharpe_ratio(metrics.simple_returns(equity), periods) for equity in drawn]
+    lower, upper = np.quantile(ratios, [0.025, 0.975]) if drawn else (np.nan, np.nan)
+    deepest = np.quantile([metrics.max_drawdown(equity) for equity in drawn], 0.95) if drawn else np.nan
+    return {
+        "backtest.sharpe_ratio_lower": float(lower),
+        "backtest.sharpe_ratio_upper": float(upper),
+        "backtest.max_drawdown_upper": float(deepest),
+    }
 
 
 def walk_forward(

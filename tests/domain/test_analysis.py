@@ -353,7 +353,7 @@ def studied(strategy: Strategy, sessions: int = 400, flat: bool = False) -> Stud
     scores = scores * np.nan if flat else scores
     traded = trading.trade(scores, prices, strategy)
     others = sensitivity.equities(traded.weights, traded.prices, strategy)
-    return study(traded, scores, prices, strategy, others)
+    return study(traded, scores, prices, strategy, others, seed=7)
 
 
 def test_a_study_tells_all_and_its_figures_are_those_of_the_gates() -> None:
@@ -366,7 +366,9 @@ def test_a_study_tells_all_and_its_figures_are_those_of_the_gates() -> None:
     assert told.sectors.sum() == pytest.approx(told.measured.book.by_name.sum())
     assert set(told.sectors.index) == {"one", "two", "none"}
     again = figures(told.measured)
-    assert {f"backtest.{name}" for name in again} | {"backtest.engine_gap_bp"} == set(told.figures)
+    assert {f"backtest.{name}" for name in again} | {"backtest.engine_gap_bp"} <= set(told.figures)
+    ratio, lower, upper = (told.figures[f"backtest.sharpe_ratio{end}"] for end in ("", "_lower", "_upper"))
+    assert lower < ratio < upper
 
 
 def test_a_book_that_never_traded_is_told_as_such() -> None:

@@ -25,7 +25,7 @@ def studied(names: list[str], sessions: int = 300, known: bool = False, **fields
     prices = Prices(close, volume=close * 0 + 1e6)
     traded = trading.trade(scores, prices, strategy)
     others = sensitivity.equities(traded.weights, traded.prices, strategy)
-    return study(traded, scores, prices, strategy, others)
+    return study(traded, scores, prices, strategy, others, seed=7)
 
 
 def test_everything_known_is_shown_with_its_picture() -> None:
@@ -36,6 +36,7 @@ def test_everything_known_is_shown_with_its_picture() -> None:
         "equity",
         "drawdown",
         "rolling_sharpe",
+        "luck",
         "months",
         "states",
         "names",
