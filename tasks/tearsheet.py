@@ -238,7 +238,7 @@ def parameters() -> str:
 def walked(forward: WalkedForward | None) -> str:
     """The procedure's own record, step by step."""
     if forward is None:
-        return text("Not known: the splits of this problem are in no order of time.", "quiet")
+        return text("Nothing was walked forward: splits are in no order of time, or nothing is retrained.", "quiet")
     found = {name.removeprefix("backtest.walk_forward_"): value for name, value in forward.figures.items()}
     returns = forward.measured.returns
     lines: list[Sequence[tuple[Any, str]]] = []
