@@ -2,6 +2,7 @@
 
 import json
 import stat
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
-from tasks.home import code_sha256, exclusive, folder_digests, git_commit, home, lock_sha256
+from tasks.home import code_sha256, exclusive, folder_digests, git_commit, home, lock_sha256, write_whole
 
 # MLflow writes this file into the model's own folder whenever somebody loads `models:/name/version`
 # from a local artifact store. It holds the name and version and takes no part in scoring.
@@ -127,10 +128,14 @@ def ended_run(
     tags: Mapping[str, str],
     params: Mapping[str, Any],
     figures: Mapping[str, float],
+    files: Mapping[str, bytes],
     parent: str,
 ) -> None:
-    """Log something that has ended as a run of its own, all its figures at once."""
-    with run(problem, stage, name, tags, parent) as made:
+    """Log something that has ended as a run of its own: its files, then all its figures at once."""
+    with run(problem, stage, name, tags, parent) as made, tempfile.TemporaryDirectory() as scratch:
+        for title, content in files.items():
+            write_whole(Path(scratch) / title, content)
+        made.artifacts(Path(scratch))
         now = int(time.time() * 1000)
         client().log_batch(
             made.id,

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -108,7 +109,8 @@ class Search:
         told = {"trial_key": outcome.key, "number": len(self.outcomes), "family": outcome.trial.family}
         told |= {"parameters": json.dumps(outcome.trial.parameters)} | outcome.trial.parameters
         title = f"trial-{outcome.trial.title}"
-        ledger.ended_run(self.problem.name, names.TRAIN, title, tags, told, outcome.figures, self.record.run.id)
+        files = {names.TRIAL_RETURNS: returns_file([outcome])}
+        ledger.ended_run(self.problem.name, names.TRAIN, title, tags, told, outcome.figures, files, self.record.run.id)
         self.outcomes.append(outcome)
         own = [at for at, each in enumerate(self.outcomes) if each.trial.family == outcome.trial.family]
         best = max(own, key=lambda at: (not self.outcomes[at].ended.pruned, self.outcomes[at].estimate.rank_ic))
@@ -124,12 +126,26 @@ class Search:
         for run in found:
             ledger.move_below(run.info.run_id, self.record.run.id)
         ordered = sorted(found, key=lambda run: int(run.data.params["number"]))
-        return [restored(run.data.params, run.data.metrics, names.TAG_PRUNED in run.data.tags) for run in ordered]
+        return [
+            restored(
+                run.data.params,
+                run.data.metrics,
+                pd.read_parquet(ledger.run_folder(run.info.run_id) / names.TRIAL_RETURNS).iloc[:, 0],
+                names.TAG_PRUNED in run.data.tags,
+            )
+            for run in ordered
+        ]
 
 
-def restored(told: dict[str, str], figures: dict[str, float], pruned: bool) -> Outcome:
+def returns_file(outcomes: Sequence[Outcome]) -> bytes:
+    """Net returns from session to session, sessions × trials by their key, as Parquet."""
+    columns = {each.key: each.estimate.returns for each in outcomes if each.estimate.returns is not None}
+    return bytes(pd.DataFrame(columns).to_parquet())
+
+
+def restored(told: dict[str, str], figures: dict[str, float], returns: pd.Series, pruned: bool) -> Outcome:
     trial = Trial(told["family"], json.loads(told["parameters"]))
-    known = Estimate(numbered(figures, PATH), numbered(figures, GROUP), figures[SHARPE])
+    known = Estimate(numbered(figures, PATH), numbered(figures, GROUP), figures[SHARPE], returns)
     return Outcome(told["trial_key"], Ended(trial, numbered(figures, SPLIT), pruned), known, figures[SECONDS])
 
 

@@ -1,5 +1,6 @@
 """Validate stage: a sceptic's questions to a black box, under the validator's key, in the validator's process."""
 
+import io
 import json
 import time
 from collections.abc import Sequence
@@ -90,7 +91,13 @@ def measure(case: Case, trials: dict[str, float]) -> accuracy.Figures:
     traded = trade(case.lockbox.scores, prices_of(case.bars), problem.strategy)
     scored = instruments(case)
     counts = {criteria.INSTRUMENTS: float(len(scored)), criteria.OUTSIDE: float(len(outside(case, scored)))}
-    return figures | counts | accuracy.deflated_sharpe(traded.returns, list(trials.values()))
+    deflated = accuracy.deflated_sharpe(traded.returns, list(trials.values()))
+    return figures | counts | deflated | accuracy.overfitting(trial_returns(case), problem.horizon, problem.seed)
+
+
+def trial_returns(case: Case) -> pd.DataFrame:
+    """What each trial of the candidate would have earned from session to session, as the trainer signed it."""
+    return pd.read_parquet(io.BytesIO(case.candidate.file(names.TRAIN, names.TRIAL_RETURNS)))
 
 
 def every_trial(case: Case) -> dict[str, float]:

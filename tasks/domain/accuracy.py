@@ -7,6 +7,12 @@ import pandas as pd
 
 from tasks.domain import metrics, statistics
 from tasks.domain.labels import reach
+from tasks.domain.overfitting import (
+    BLOCKS,
+    effective_trials,
+    probability_of_overfitting,
+    superior_predictive_ability,
+)
 
 Figures = dict[str, float]
 GROUPS = 5
@@ -67,6 +73,25 @@ def interval(series: pd.Series, horizon: int, seed: int) -> tuple[float, float]:
     return statistics.bootstrap_mean_interval(series, block, seed=seed)
 
 
+def overfitting(returns: pd.DataFrame, horizon: int, seed: int) -> Figures:
+    """How much of the best trial is the choosing: the trainer's records, so they can warn, never vouch.
+
+    Args:
+        returns: net, sessions × trials, out of fold.
+    """
+    values = returns.to_numpy(dtype=float)
+    enough = values.shape[1] > 1 and len(values) >= 2 * BLOCKS
+    cash = np.zeros(len(values))
+    return {
+        "trials.complete": float(values.shape[1]),
+        "trials.effective": float(effective_trials(values)) if len(values) > 1 else np.nan,
+        "trials.probability_of_overfitting": probability_of_overfitting(values).probability if enough else np.nan,
+        "trials.superiority_p_value": superior_predictive_ability(values, cash, block_length(horizon), seed)
+        if enough
+        else np.nan,
+    }
+
+
 def deflated_sharpe(returns: pd.Series, trial_sharpe_ratios: list[float]) -> Figures:
     """Sharpe ratio of net session returns, and the probability that it exceeds what luck would show.
 
@@ -84,6 +109,9 @@ def deflated_sharpe(returns: pd.Series, trial_sharpe_ratios: list[float]) -> Fig
         "lockbox.sharpe_ratio": moments.sr * np.sqrt(252),
         "lockbox.deflated_sharpe_ratio": deflated,
         "lockbox.trials": float(count),
+        "lockbox.minimum_track_record_sessions": statistics.minimum_track_record_length(
+            moments.sr, 0.0, moments.skew, moments.kurtosis
+        ),
     }
 
 

@@ -97,12 +97,14 @@ class Estimate(NamedTuple):
 
     `path_rank_ic`: of each path; where there is one path only (walk-forward), of each of its test windows.
     `group_rank_ic`: of each tested group of sessions, over all fits that were judged on it. `session_sharpe_ratio`:
-    net of costs, not annualised, mean over paths.
+    net of costs, not annualised, mean over paths. `returns`: net, from session to session, mean over paths; None where
+    they were not kept.
     """
 
     path_rank_ic: list[float]
     group_rank_ic: list[float]
     session_sharpe_ratio: float
+    returns: pd.Series | None = None
 
     @property
     def rank_ic(self) -> float:
@@ -223,8 +225,9 @@ def estimate(scored: Sequence[Score], known: Panel, problem: Problem) -> Estimat
     )
     by_group = by_session.groupby("group")["rank_ic"].mean().tolist()
     by_path = by_session.groupby("path")["rank_ic"].mean().tolist()
-    ratios = [session_sharpe_ratio(scores, known.prices, problem) for scores in path_scores(scored, known)]
-    return Estimate(by_path if len(by_path) > 1 else by_group, by_group, float(np.mean(ratios)))
+    returns = [session_returns(scores, known.prices, problem) for scores in path_scores(scored, known)]
+    ratio = float(np.mean([np.nan_to_num(metrics.sharpe_ratio(path, periods=1)) for path in returns]))
+    return Estimate(by_path if len(by_path) > 1 else by_group, by_group, ratio, pd.concat(returns, axis=1).mean(axis=1))
 
 
 def path_scores(scored: Sequence[Score], known: Panel) -> list[pd.DataFrame]:
@@ -246,9 +249,8 @@ def forecast_rows(scored: Sequence[Score], known: Panel) -> pd.DataFrame:
     return pd.concat(found).sort_values(["path", "row"], ignore_index=True)
 
 
-def session_sharpe_ratio(scores: pd.DataFrame, prices: Prices, problem: Problem) -> float:
-    """Sharpe ratio per session of trading the scores, net of costs; 0 where nothing was traded."""
+def session_returns(scores: pd.DataFrame, prices: Prices, problem: Problem) -> pd.Series:
+    """Returns from session to session of trading the scores, net of costs."""
     part = prices.where(prices.close.index >= scores.index[0])
     equity = simulate(target_weights(scores, problem.strategy, prices.close), part, problem.strategy).equity
-    ratio = metrics.sharpe_ratio(equity.pct_change().dropna(), periods=1)
-    return float(np.nan_to_num(ratio))
+    return metrics.simple_returns(equity)
