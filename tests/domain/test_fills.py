@@ -224,14 +224,11 @@ def test_a_sweep_is_many_single_runs(prices: Prices, seed: int) -> None:
 
 BUGS = {
     "F1 the last decision but one is dropped": (
-        "decision = targets.decision[t]",
-        "decision = targets.decision[t] if t < bars - 2 else -1",
+        "decision, alive = decisions[t], 0",
+        "decision, alive = decisions[t] if t < bars - 2 else -1, 0",
     ),
-    "F2 sized on the highest equity": ("weight[j] * value[v] / close", "weight[j] * peak[v] / close"),
-    "F3 what is sold does not count": (
-        "abs(order[j, v]) * close\n        if limited",
-        "max(order[j, v], 0.0) * close\n        if limited",
-    ),
+    "F2 sized on the highest equity": ("size[v], least[v] = value[v]", "size[v], least[v] = peak[v]"),
+    "F3 what is sold does not count": ("return abs(order) * close\n", "return max(order, 0.0) * close\n"),
     "F4 lots are rounded up": ("math.floor(abs(quantity) / lot + TOLERANCE)", "math.ceil(abs(quantity) / lot)"),
     "F6 a missing open lapses": ("price = opened if opened == opened else close  # F6", "price = opened"),
     "F8 impact without the root": ("math.sqrt(abs(quantity) / average)", "(abs(quantity) / average)"),
@@ -242,22 +239,19 @@ BUGS = {
     ),
     "F10 a gap is filled at the stop": (
         "first >= target - slack\n",
-        "first >= target - slack\n                    price = side * stop if first < stop else price\n",
+        "first >= target - slack\n                        price = side * stop if first < stop else price\n",
     ),
-    "F11 a fill at the close is stopped": ("(ranged or quantity[v] == 0.0)", "True"),
-    "F13 a bar too long": (
-        "since[j, v] >= terms.holding_bars[v] - 1.0",
-        "since[j, v] >= terms.holding_bars[v]",
-    ),
+    "F11 a fill at the close is stopped": ("(ranged or not filled or quantity[v] == 0.0)", "True"),
+    "F13 a bar too long": ("t - since >= holding_bars - 1.0", "t - since >= holding_bars"),
     "F14 the fall is measured from the start": (
-        "(1.0 - terms.drawdown_stop[v]) * peak[v]",
-        "(1.0 - terms.drawdown_stop[v]) * terms.capital[v]",
+        "(1.0 - drawdown_stop[v]) * peak[v]",
+        "(1.0 - drawdown_stop[v]) * capital[v]",
     ),
     "F15 shorts are lent for nothing": (
         "short[v] -= min(held[j, v], 0.0)",
         "short[v] -= 0.0 * min(held[j, v], 0.0)",
     ),
-    "F16 a halted name is worth nothing": ("mark = cells[t, j, MARK]", "mark = close if close == close else 0.0"),
+    "F16 a halted name is worth nothing": ("if close == close else mark[j]", "if close == close else 0.0"),
 }
 
 
