@@ -169,8 +169,8 @@ def run(market: Market, targets: Targets, terms: Terms, ledger: Ledger | None) -
     # the same whatever the paths beside it hold.
     active, count = np.zeros(names, dtype=np.int64), 0
     ordered, busy = np.zeros(names, dtype=np.bool_), np.zeros(names, dtype=np.bool_)
-    # Of a name's latest decision: its weight (twice) and the close.
-    weight, basis, share, mark = np.zeros(names), np.zeros(names), np.zeros(names), np.zeros(names)
+    # Of a name's latest decision: the weight and the close; and its last known close.
+    weight, basis, mark = np.zeros(names), np.zeros(names), np.zeros(names)
     # No path holds more of a name than `bulk`, none has a stop or target between `floor` and `ceiling`, so that most
     # bars need no look at each path; inf where that has to be found anew. It is found among the bits of the numbers:
     # they have the numbers' own order where none is negative, and the processor compares several at once.
@@ -208,7 +208,7 @@ def run(market: Market, targets: Targets, terms: Terms, ledger: Ledger | None) -
             opened, close = opens[t * given[OPEN], j], closes[t, j]
             price = opened if opened == opened else close  # F6
             ranged, filled = opened == opened, ordered[j] and price == price
-            ordered[j], watched, part, decided = False, False, share[j], basis[j]
+            ordered[j], watched, wanted, decided = False, False, weight[j], basis[j]
             if stops:
                 high, low = highs[t * given[HIGH], j], lows[t * given[LOW], j]
                 top = high if high == high else max(opened, close)
@@ -223,8 +223,8 @@ def run(market: Market, targets: Targets, terms: Terms, ledger: Ledger | None) -
                     for v in range(paths):
                         most_bits = max(most_bits, bits_of(abs(held[j, v])))
                     bulk[j] = number_of(most_bits)
-                ample = (bulk[j] + abs(part) * largest / decided) * (1.0 + TOLERANCE) <= scarce * volume
-            if ledger is None and filled and part == 0.0 and plain and ample and not forced and not watched:
+                ample = (bulk[j] + abs(wanted) * largest / decided) * (1.0 + TOLERANCE) <= scarce * volume
+            if ledger is None and filled and wanted == 0.0 and plain and ample and not forced and not watched:
                 any_bits = bits_of(0.0)
                 for v in range(paths):  # all of the below that there is for a name that is only left
                     order = worthwhile(-held[j, v] * scale[v], decided, least[v])
@@ -238,11 +238,11 @@ def run(market: Market, targets: Targets, terms: Terms, ledger: Ledger | None) -
                 continue
             if filled:
                 for v in range(paths):  # F2, F3
-                    order = (part * size[v] / decided - held[j, v]) * scale[v]
+                    order = (wanted * size[v] / decided - held[j, v]) * scale[v]
                     quantity[v] = worthwhile(order, decided, least[v])
                 if lots:
                     for v in range(paths):
-                        order = (part * size[v] / decided - held[j, v]) * scale[v]
+                        order = (wanted * size[v] / decided - held[j, v]) * scale[v]
                         order = order if order == -held[j, v] else in_lots(order, lot[v])
                         quantity[v] = worthwhile(order, decided, least[v])
                 if forced:  # F13, F14
@@ -261,7 +261,7 @@ def run(market: Market, targets: Targets, terms: Terms, ledger: Ledger | None) -
                     average = averages[t * given[AVERAGE], j]
                     for v in range(paths):
                         cost[v] = rate[v] + impact[v] * price_impact(quantity[v], average)
-                if part != 0.0:  # else positions only become smaller
+                if wanted != 0.0:  # else positions only become smaller
                     bulk[j], floor[j] = np.inf, np.inf
                     if stops:  # F9
                         for v in range(paths):
@@ -367,23 +367,23 @@ def run(market: Market, targets: Targets, terms: Terms, ledger: Ledger | None) -
             ordered[j] = close == close  # F2
             if not ordered[j]:
                 continue
-            mark[j], basis[j], share[j] = close, close, weight[j]
+            mark[j], basis[j] = close, close
             if decision < 0:
                 for v in range(paths):
                     late = halted[v] or over(since[j, v], t, holding_bars[v])
                     asks += late and held[j, v] != 0.0
-                ordered[j], share[j] = asks > 0, 0.0
+                ordered[j], weight[j] = asks > 0, 0.0
             elif limited and forced:
                 for v in range(paths):
                     late = halted[v] or over(since[j, v], t, holding_bars[v])
-                    order = share[j] * value[v] / close - held[j, v]
+                    order = weight[j] * value[v] / close - held[j, v]
                     traded[v] += 0.0 if late and held[j, v] != 0.0 else turned(order, close)
-            elif limited and share[j] == 0.0:
+            elif limited and weight[j] == 0.0:
                 for v in range(paths):
                     traded[v] += turned(held[j, v], close)
             elif limited:
                 for v in range(paths):
-                    traded[v] += turned(share[j] * value[v] / close - held[j, v], close)
+                    traded[v] += turned(weight[j] * value[v] / close - held[j, v], close)
         largest = value.max()
         for v in range(paths):
             size[v], least[v] = value[v], SMALLEST_ORDER * value[v]

@@ -98,13 +98,13 @@ def market_of(prices: Prices, strategies: Sequence[Strategy]) -> "Market":
     tables = {name: table for name, table in prices.fields() if needed[name]}
     if prices.volume is not None and any(strategy.costs.impact_bp > 0 for strategy in strategies):
         tables["average"] = prices.volume.rolling(AVERAGE_BARS, min_periods=1).mean().shift()
-    unknown = np.full((1, prices.close.shape[1]), np.nan)
-    unknown.flags.writeable = False
+    unknown, stamps = np.full((1, prices.close.shape[1]), np.nan), prices.calendar.asi8.view()
+    unknown.flags.writeable = stamps.flags.writeable = False  # as tables are: the kernel is compiled for one kind
     fields = ("open", "high", "low", "close", "volume", "average")
     lines = [by_bar(tables[field]) if field in tables else unknown for field in fields]
-    calendar, day = prices.calendar, float(DAY / np.timedelta64(1, prices.calendar.unit))
     given = np.array([field in tables for field in fields], dtype=np.int64)
-    market: Market = compiled().Market(*lines, given, calendar.asi8, day)
+    day = float(DAY / np.timedelta64(1, prices.calendar.unit))
+    market: Market = compiled().Market(*lines, given, stamps, day)
     return market
 
 
@@ -184,14 +184,14 @@ def _fills(ledger: "Ledger", fills: int, prices: Prices) -> pd.DataFrame:
 
 
 def _words(numbers: npt.NDArray[np.int32], words: Iterable[object]) -> Any:
-    """A column of text by its numbers, as pandas has it; five times as fast as its own `take`."""
+    """A column of text by its numbers, as pandas has it, in a third of the time that its own `take` needs."""
     kernel = compiled()
     encoded = [str(word).encode() for word in words]
-    sizes = np.array([len(word) for word in encoded])
-    longest = -(-int(sizes.max()) // kernel.LETTERS) * kernel.LETTERS
+    sizes = np.array([len(word) for word in encoded], dtype=np.int64)
+    longest = -(-int(sizes.max(initial=1)) // kernel.LETTERS) * kernel.LETTERS
     letters = np.frombuffer(b"".join(word.ljust(longest, b"\0") for word in encoded), dtype=np.uint64)
     offsets = pa.allocate_buffer(8 * (len(numbers) + 1))
-    text = pa.allocate_buffer(len(numbers) * int(sizes.max()) + longest)
+    text = pa.allocate_buffer(len(numbers) * longest + longest)
     room = np.frombuffer(offsets, dtype=np.int64), np.frombuffer(text, dtype=np.uint8)
-    kernel.spelled(numbers, sizes, letters.reshape(len(encoded), -1), *room)
+    kernel.spelled(numbers, sizes, letters.reshape(len(encoded), longest // kernel.LETTERS), *room)
     return pd.array(pa.LargeStringArray.from_buffers(len(numbers), offsets, text), dtype="str")
