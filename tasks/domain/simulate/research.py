@@ -1,5 +1,6 @@
 """The research engine: a compiled pass over the bars, and many such passes over the same bars at once."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 DAY = np.timedelta64(1, "D")
 TILE = 128  # paths computed together
-BLOCK = 256  # names copied at once, so that their lines stay in the processor's cache
+BARS, NAMES = 256, 128  # copied at once, so that both sides stay in the processor's cache
 
 
 def simulate(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> Result:
@@ -115,8 +116,9 @@ def by_bar(table: pd.DataFrame) -> Floats:
         lines = values.view()
     else:
         lines = np.empty(values.shape)
-        for begin in range(0, values.shape[1], BLOCK):
-            lines[:, begin : begin + BLOCK] = values[:, begin : begin + BLOCK]
+        for bar, name in itertools.product(range(0, len(values), BARS), range(0, values.shape[1], NAMES)):
+            block = slice(bar, bar + BARS), slice(name, name + NAMES)
+            lines[block] = values[block]
     lines.flags.writeable = False
     return lines
 
