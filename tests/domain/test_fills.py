@@ -222,6 +222,39 @@ def test_a_sweep_is_many_single_runs(prices: Prices, seed: int) -> None:
         assert equity.tolist() == research.simulate(targets, prices, strategy).equity.tolist()
 
 
+@settings(max_examples=60, deadline=None)
+@given(prices=markets, seed=st.integers(0, 10**6), every=st.integers(1, 7))
+def test_a_sweep_of_costs_stops_and_limits_is_many_single_runs(prices: Prices, seed: int, every: int) -> None:
+    """What looks at many paths at once only where it must: levels, volumes, names that are only left."""
+    rng, volume = np.random.default_rng(seed), prices.volume is not None
+    weights = random_weights(seed, prices, every, 1.0)
+    weights = weights.where(rng.random(weights.shape) < 0.4, 0.0)
+
+    def one_of(*values: float | None) -> float | None:
+        return values[rng.integers(len(values))]
+
+    kept = {
+        "stop_loss": bool(rng.random() < 0.7),
+        "take_profit": bool(rng.random() < 0.7),
+        "turnover_limit": bool(rng.random() < 0.5),
+        "volume_share": volume and bool(rng.random() < 0.5),
+    }
+    values = {
+        "stop_loss": (None, 0.02, 0.1, 0.25),
+        "take_profit": (None, 0.03, 0.1, 1.5),
+        "turnover_limit": (None, 0.2, 0.7),
+        "volume_share": (None, 0.05, 1.0),
+    }
+    paths = []
+    for _ in range(int(rng.integers(1, 12))):
+        costs = Costs(commission_bp=float(rng.choice([0.0, 4.0, 50.0])), half_spread_bp=1.0)
+        risk = Risk(**{rule: one_of(*values[rule]) for rule, there in kept.items() if there})
+        paths.append((weights, Strategy(costs=costs, risk=risk, gross_limit=1.0, name_limit=1.0, capital=1e6)))
+    swept = research.sweep(paths, prices)
+    for equity, (targets, strategy) in zip(swept, paths, strict=True):
+        assert equity.tolist() == research.simulate(targets, prices, strategy).equity.tolist()
+
+
 BUGS = {
     "F1 the last decision but one is dropped": (
         "decision, alive = decisions[t], 0",
