@@ -223,10 +223,10 @@ def test_a_sweep_is_many_single_runs(prices: Prices, seed: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(prices=markets, seed=st.integers(0, 10**6), every=st.integers(1, 7))
-def test_a_sweep_of_costs_stops_and_limits_is_many_single_runs(prices: Prices, seed: int, every: int) -> None:
-    """What looks at many paths at once only where it must: levels, volumes, names that are only left."""
-    rng, volume = np.random.default_rng(seed), prices.volume is not None
+@given(seed=st.integers(0, 10**6), every=st.integers(1, 4), tick=st.sampled_from([0.0, 0.5]))
+def test_a_sweep_of_costs_stops_and_limits_is_many_single_runs(seed: int, every: int, tick: float) -> None:
+    """Where it looks at the single path only if it must: levels, volumes, names that are only left."""
+    rng, prices = np.random.default_rng(seed), random_market(seed, 80, 6, 0.1 * (seed % 2), 2, tick)
     weights = random_weights(seed, prices, every, 1.0)
     weights = weights.where(rng.random(weights.shape) < 0.4, 0.0)
 
@@ -236,20 +236,20 @@ def test_a_sweep_of_costs_stops_and_limits_is_many_single_runs(prices: Prices, s
     kept = {
         "stop_loss": bool(rng.random() < 0.7),
         "take_profit": bool(rng.random() < 0.7),
-        "turnover_limit": bool(rng.random() < 0.5),
-        "volume_share": volume and bool(rng.random() < 0.5),
+        "turnover_limit": bool(rng.random() < 0.7),
+        "volume_share": bool(rng.random() < 0.5),
     }
     values = {
         "stop_loss": (None, 0.02, 0.1, 0.25),
         "take_profit": (None, 0.03, 0.1, 1.5),
-        "turnover_limit": (None, 0.2, 0.7),
+        "turnover_limit": (0.05, 0.2, 0.7),
         "volume_share": (None, 0.05, 1.0),
     }
-    paths = []
+    paths, capital = [], float(rng.choice([1e3, 1e4, 1e5, 1e6]))
     for _ in range(int(rng.integers(1, 12))):
         costs = Costs(commission_bp=float(rng.choice([0.0, 4.0, 50.0])), half_spread_bp=1.0)
         risk = Risk(**{rule: one_of(*values[rule]) for rule, there in kept.items() if there})
-        paths.append((weights, Strategy(costs=costs, risk=risk, gross_limit=1.0, name_limit=1.0, capital=1e6)))
+        paths.append((weights, Strategy(costs=costs, risk=risk, gross_limit=1.0, name_limit=1.0, capital=capital)))
     swept = research.sweep(paths, prices)
     for equity, (targets, strategy) in zip(swept, paths, strict=True):
         assert equity.tolist() == research.simulate(targets, prices, strategy).equity.tolist()
