@@ -9,8 +9,9 @@ measured and never depended on. Seconds are those of a call when all is compiled
 same price, backtesting.py sizes in whole units: their equity differs by that.
 
 The floor is what has to be read: a line of 64 bytes for every name held or traded on a day, at the speed at which this
-machine reads memory in the same run. Then the engine alone over a growing number of names on 20 years. Prints a table
-and, as its last line, one JSON object; ratios are theirs over ours.
+machine reads memory in the same run. Then the engine alone over a growing number of names on 20 years: time, and peak
+memory of a process that makes the bars and simulates. Prints a table and, as its last line, one JSON object; ratios are
+theirs over ours.
 """
 
 import argparse
@@ -40,6 +41,7 @@ STOP, TARGET = 0.03, 0.03
 FIELDS = ("open", "high", "low", "close", "volume")
 GROWTH = (100, 500, 1000, 5000)
 CELL_BYTES = 64
+TIMES = 5  # of which the quickest counts, ours and vectorbt's; the others take too long
 NO_RISK = Risk()
 
 
@@ -102,9 +104,8 @@ def ours(case: str, panel: str) -> None:
     """One case in a process of its own, so that its memory is its own; what it did goes to the other side."""
     prices, weights, terms = case_of(case)
     research.simulate(weights, prices, terms)
-    begun = time.perf_counter()
+    print(json.dumps({"wall_s": quickest(lambda: research.simulate(weights, prices, terms), TIMES)}), flush=True)
     result = research.simulate(weights, prices, terms)
-    print(json.dumps({"wall_s": time.perf_counter() - begun}), flush=True)
     tables = {field: frame.to_numpy() for field, frame in prices.fields()}
     fills = result.fills[result.fills["reason"] == "decision"]
     names = pd.Index(fills["instrument"].to_numpy()).astype(prices.close.columns.dtype)
@@ -171,15 +172,26 @@ def read_gbps() -> float:
     return halves.nbytes / seconds / 1e9
 
 
-def grown(sizes: tuple[int, ...]) -> float:
-    """Exponent of the engine's time over the number of names, a tenth of them on each side, 20 years."""
-    seconds = []
+def one_size(names: int) -> None:
+    """20 years of so many names, a tenth of them on each side, in a process of its own."""
+    prices = daily(names, sessions=5040)
+    weights = by_score(prices, names // 10)
+    research.simulate(weights, prices, strategy(NO_RISK))
+    seconds = quickest(lambda: research.simulate(weights, prices, strategy(NO_RISK)), 3)
+    print(json.dumps({"wall_s": seconds}), flush=True)
+
+
+def grown(sizes: tuple[int, ...]) -> tuple[float, float]:
+    """Exponents of the engine's time and of its process's peak memory over the number of names."""
+    seconds, peaks = [], []
     for names in sizes:
-        prices = daily(names, sessions=5040)
-        weights = by_score(prices, names // 10)
-        seconds.append(quickest(lambda p=prices, w=weights: research.simulate(w, p, strategy(NO_RISK)), 3))
-        print(f"{names:>6} names, 5,040 sessions: {1000 * seconds[-1]:8.1f} ms", flush=True)
-    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+        side = run([sys.executable, __file__, "--size", str(names)], Path())
+        seconds.append(side.figures["wall_s"])
+        peaks.append(side.peak_bytes)
+        told = f"{1000 * seconds[-1]:8.1f} ms, peak {peaks[-1] / 2**20:6.0f} MB"
+        print(f"{names:>6} names, 5,040 sessions: {told}", flush=True)
+    time_exponent, memory_exponent = (float(np.polyfit(np.log(sizes), np.log(y), 1)[0]) for y in (seconds, peaks))
+    return time_exponent, memory_exponent
 
 
 def main() -> None:
@@ -187,9 +199,12 @@ def main() -> None:
     parser.add_argument("--peer-python", type=Path, help="a Python that has vectorbt, bt and backtesting")
     parser.add_argument("--paths", type=int, default=512)
     parser.add_argument("--ours", nargs=2, metavar=("CASE", "PANEL"), help=argparse.SUPPRESS)
+    parser.add_argument("--size", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.ours:
         return ours(*options.ours)
+    if options.size:
+        return one_size(options.size)
     peer = peer_python(options.peer_python, "backtest", PEERS)
     with tempfile.TemporaryDirectory() as scratch:
         w1 = beside("w1", ("vectorbt", "bt"), peer, Path(scratch))
@@ -205,7 +220,7 @@ def main() -> None:
     touched = float((weights.to_numpy() != 0).sum() + (weights.shift().fillna(0).to_numpy() != 0).sum()) * CELL_BYTES
     floor = touched / speed / 1e9
     print(f" floor: {touched / 2**20:.0f} MB at {speed:.0f} GB/s = {1000 * floor:.2f} ms")
-    exponent = grown(GROWTH)
+    time_exponent, memory_exponent = grown(GROWTH)
     figures: dict[str, Any] = {
         "w1_ratio_vs_vectorbt": round(w1["vectorbt"]["wall_s"] / w1["ours"]["wall_s"], 1),
         "w1_ratio_vs_bt": round(w1["bt"]["wall_s"] / w1["ours"]["wall_s"], 1),
@@ -216,7 +231,8 @@ def main() -> None:
         "w2_ratio_vs_backtesting": round(w2["backtesting"]["wall_s"] / w2["ours"]["wall_s"], 1),
         "max_gap_bp": max(w1["vectorbt"]["gap_bp"], w2["vectorbt"]["gap_bp"]),
         "share_of_bandwidth": round(floor / plain, 3),
-        "growth_exponent": round(exponent, 3),
+        "growth_exponent": round(time_exponent, 3),
+        "memory_growth_exponent": round(memory_exponent, 3),
     }
     print(json.dumps(figures))
     return None

@@ -222,16 +222,46 @@ def test_a_sweep_is_many_single_runs(prices: Prices, seed: int) -> None:
         assert equity.tolist() == research.simulate(targets, prices, strategy).equity.tolist()
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), every=st.integers(1, 4), tick=st.sampled_from([0.0, 0.5]))
+def test_a_sweep_of_costs_stops_and_limits_is_many_single_runs(seed: int, every: int, tick: float) -> None:
+    """Where it looks at the single path only if it must: levels, volumes, names that are only left."""
+    rng, prices = np.random.default_rng(seed), random_market(seed, 80, 6, 0.1 * (seed % 2), 2, tick)
+    weights = random_weights(seed, prices, every, 1.0)
+    weights = weights.where(rng.random(weights.shape) < 0.4, 0.0)
+
+    def one_of(*values: float | None) -> float | None:
+        return values[rng.integers(len(values))]
+
+    kept = {
+        "stop_loss": bool(rng.random() < 0.7),
+        "take_profit": bool(rng.random() < 0.7),
+        "turnover_limit": bool(rng.random() < 0.7),
+        "volume_share": bool(rng.random() < 0.5),
+    }
+    values = {
+        "stop_loss": (None, 0.02, 0.1, 0.25),
+        "take_profit": (None, 0.03, 0.1, 1.5),
+        "turnover_limit": (0.05, 0.2, 0.7),
+        "volume_share": (None, 0.05, 1.0),
+    }
+    paths, capital = [], float(rng.choice([1e3, 1e4, 1e5, 1e6]))
+    for _ in range(int(rng.integers(1, 12))):
+        costs = Costs(commission_bp=float(rng.choice([0.0, 4.0, 50.0])), half_spread_bp=1.0)
+        risk = Risk(**{rule: one_of(*values[rule]) for rule, there in kept.items() if there})
+        paths.append((weights, Strategy(costs=costs, risk=risk, gross_limit=1.0, name_limit=1.0, capital=capital)))
+    swept = research.sweep(paths, prices)
+    for equity, (targets, strategy) in zip(swept, paths, strict=True):
+        assert equity.tolist() == research.simulate(targets, prices, strategy).equity.tolist()
+
+
 BUGS = {
     "F1 the last decision but one is dropped": (
-        "decision = targets.decision[t]",
-        "decision = targets.decision[t] if t < bars - 2 else -1",
+        "decision, alive = decisions[t], 0",
+        "decision, alive = decisions[t] if t < bars - 2 else -1, 0",
     ),
-    "F2 sized on the highest equity": ("weight[j] * value[v] / close", "weight[j] * peak[v] / close"),
-    "F3 what is sold does not count": (
-        "abs(order[j, v]) * close\n        if limited",
-        "max(order[j, v], 0.0) * close\n        if limited",
-    ),
+    "F2 sized on the highest equity": ("size[v], least[v] = value[v]", "size[v], least[v] = peak[v]"),
+    "F3 what is sold does not count": ("return abs(order) * close\n", "return max(order, 0.0) * close\n"),
     "F4 lots are rounded up": ("math.floor(abs(quantity) / lot + TOLERANCE)", "math.ceil(abs(quantity) / lot)"),
     "F6 a missing open lapses": ("price = opened if opened == opened else close  # F6", "price = opened"),
     "F8 impact without the root": ("math.sqrt(abs(quantity) / average)", "(abs(quantity) / average)"),
@@ -242,22 +272,19 @@ BUGS = {
     ),
     "F10 a gap is filled at the stop": (
         "first >= target - slack\n",
-        "first >= target - slack\n                    price = side * stop if first < stop else price\n",
+        "first >= target - slack\n                        price = side * stop if first < stop else price\n",
     ),
-    "F11 a fill at the close is stopped": ("(ranged or quantity[v] == 0.0)", "True"),
-    "F13 a bar too long": (
-        "since[j, v] >= terms.holding_bars[v] - 1.0",
-        "since[j, v] >= terms.holding_bars[v]",
-    ),
+    "F11 a fill at the close is stopped": ("(ranged or not filled or quantity[v] == 0.0)", "True"),
+    "F13 a bar too long": ("t - since >= holding_bars - 1.0", "t - since >= holding_bars"),
     "F14 the fall is measured from the start": (
-        "(1.0 - terms.drawdown_stop[v]) * peak[v]",
-        "(1.0 - terms.drawdown_stop[v]) * terms.capital[v]",
+        "(1.0 - drawdown_stop[v]) * peak[v]",
+        "(1.0 - drawdown_stop[v]) * capital[v]",
     ),
     "F15 shorts are lent for nothing": (
         "short[v] -= min(held[j, v], 0.0)",
         "short[v] -= 0.0 * min(held[j, v], 0.0)",
     ),
-    "F16 a halted name is worth nothing": ("mark = cells[t, j, MARK]", "mark = close if close == close else 0.0"),
+    "F16 a halted name is worth nothing": ("if close == close else mark[j]", "if close == close else 0.0"),
 }
 
 

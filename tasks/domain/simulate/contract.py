@@ -99,10 +99,11 @@ def check_weights(weights: pd.DataFrame, prices: Prices, strategy: Strategy) -> 
     if unknown := list(weights.columns.difference(prices.close.columns)):
         raise ValueError(f"weights: {unknown[0]} has no prices")
     size = np.abs(weights.to_numpy(dtype=float))
-    if not np.isfinite(size).all():
+    largest = size.max(initial=0.0)
+    if not np.isfinite(largest):
         raise ValueError("weights: every weight must be a finite number; 0 means flat")
-    if (size > strategy.name_limit + LIMIT_TOLERANCE).any():
-        raise ValueError(f"weights: {size.max():.6g} exceeds the name limit {strategy.name_limit:g}")
+    if largest > strategy.name_limit + LIMIT_TOLERANCE:
+        raise ValueError(f"weights: {largest:.6g} exceeds the name limit {strategy.name_limit:g}")
     gross = size.sum(axis=1)
     if (gross > strategy.gross_limit + LIMIT_TOLERANCE).any():
         raise ValueError(f"weights: gross {gross.max():.6g} exceeds the gross limit {strategy.gross_limit:g}")

@@ -15,29 +15,33 @@ from tasks.domain.simulate.contract import SMALLEST_ORDER, TOLERANCE, YEAR_DAYS
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 DECISION, STOP_LOSS, TAKE_PROFIT, HOLDING_BARS, DRAWDOWN_STOP = range(5)
-LEDGER_COLUMNS = 6  # bar, name, signed quantity, price, cost, reason
-
-
-# The cells of a bar: eight numbers, a line of the processor's cache, so that a position costs one look into memory.
-# MARK: the last known close; BEFORE: the mark of the bar before; AVERAGE: of the volumes of the bars before (F8).
-OPEN, HIGH, LOW, CLOSE, MARK, BEFORE, VOLUME, AVERAGE = range(8)
-CELLS = 8
+OPEN, HIGH, LOW, CLOSE, VOLUME, AVERAGE = range(6)
+LETTERS = 8  # written at once
 
 
 class Market(NamedTuple):
-    """`cells`: bars × names × `CELLS`, float64, NaN where not known; `days`: calendar days since the bar before."""
+    """Bars × names, float64, NaN where not known; a field that is not there, or of no use, is one line of NaN.
 
-    cells: np.ndarray
-    days: np.ndarray
+    `average`: of the volumes of the bars before (F8). `given`: 1 for a field that is there, else 0. `stamp`: of each
+    bar, `day` a day.
+    """
+
+    open: np.ndarray
+    high: np.ndarray
+    low: np.ndarray
+    close: np.ndarray
+    volume: np.ndarray
+    average: np.ndarray
+    given: np.ndarray
+    stamp: np.ndarray
+    day: float
 
 
 class Targets(NamedTuple):
-    """Decisions without their zeros. `decision`: of each bar, its number or -1; decision d asks for `weight[i]` of name
-    `name[i]`, ascending, i from `first[d]` to `first[d + 1]`."""
+    """`decision`: of each bar, its row of `weight` or -1; `column`: of each name, its column there or -1."""
 
     decision: np.ndarray
-    first: np.ndarray
-    name: np.ndarray
+    column: np.ndarray
     weight: np.ndarray
 
 
@@ -59,8 +63,33 @@ class Terms(NamedTuple):
     lot: np.ndarray
 
 
+class Ledger(NamedTuple):
+    """Fills by column; `name`, `side` (1 buys) and `reason` are numbers of words."""
+
+    stamp: np.ndarray
+    name: np.ndarray
+    side: np.ndarray
+    reason: np.ndarray
+    quantity: np.ndarray
+    price: np.ndarray
+    notional: np.ndarray
+    cost: np.ndarray
+
+
 def compiled(function: Function) -> Function:
     return cast("Function", numba.njit(nogil=True, error_model="numpy", cache=True)(function))
+
+
+@compiled
+def worthwhile(order: float, close: float, least: float) -> float:
+    """F5."""
+    return 0.0 if abs(order) * close < least else order
+
+
+@compiled
+def turned(order: float, close: float) -> float:
+    """F3."""
+    return abs(order) * close
 
 
 @compiled
@@ -84,139 +113,229 @@ def price_impact(quantity: float, average: float) -> float:
 
 
 @compiled
-def merged(active: np.ndarray, count: int, added: np.ndarray, news: int) -> int:
-    """Put `news` ascending numbers into the ascending first `count` of `active`; returns how many there are then."""
-    last, place, whole = count - 1, count + news - 1, count + news
-    while news > 0:
-        if last >= 0 and active[last] > added[news - 1]:
-            active[place] = active[last]
-            last -= 1
-        else:
-            active[place] = added[news - 1]
-            news -= 1
-        place -= 1
-    return whole
+def bits_of(number: float) -> Any:
+    return np.float64(number).view(np.int64)
 
 
 @compiled
-def run(market: Market, targets: Targets, terms: Terms, room: int | None) -> tuple[np.ndarray, np.ndarray, int]:
-    """Equity at each bar's close, bars × paths; of a single path the ledger, one row a fill, and how many there were.
+def number_of(bits: int) -> Any:
+    return np.int64(bits).view(np.float64)
+
+
+@compiled
+def anew(quantity: float, before: float, after: float) -> bool:
+    """Whether a fill begins a position (F9, F13)."""
+    return quantity != 0.0 and (before == 0.0 or before * after < 0.0)
+
+
+@compiled
+def over(since: float, t: int, holding_bars: float) -> bool:
+    """F13."""
+    return t - since >= holding_bars - 1.0
+
+
+@compiled
+def booked(quantity: float, price: float, rate: float) -> tuple[float, float, float, float]:
+    """A fill as the ledger has it: quantity, price, notional, cost."""
+    return abs(quantity), price, abs(quantity) * price, abs(quantity) * price * rate
+
+
+@compiled
+def run(market: Market, targets: Targets, terms: Terms, ledger: Ledger | None) -> tuple[np.ndarray, int]:
+    """Equity at each bar's close, bars × paths, and how many fills a single path had.
 
     All paths have the same targets, so they look at the same names: what is read of a bar serves them all, and the
-    loops over paths (`v`) have no branches, so that the processor takes several at once. `room`: rows of the ledger of
-    one path, the rest of a longer one being lost; None for any number of paths, and no ledger.
+    loops over paths (`v`) have no branches, so that the processor takes several at once. An order is kept as what it
+    is made of and computed when it fills: of a path and a name little more than the quantity held is read and written.
+    `ledger`: room for the fills of one path, the rest of them being lost; None for any number of paths.
 
-    It is one function because numba counts references wherever arrays are handed on: cut into its steps, it takes fifty
-    times as long on the bars of a single name.
+    It is one function, and hands on numbers only, because numba counts references wherever arrays are handed on, or
+    reached by way of a tuple: cut into its steps, it takes fifty times as long on the bars of a single name.
     """
-    cells = market.cells
-    bars, names = cells.shape[:2]
-    if room is None:  # decided when compiled: a single path pays for no loops over paths
-        paths, ledger = len(terms.capital), np.empty((0, LEDGER_COLUMNS))
+    opens, highs, lows, closes, volumes, averages, given, stamps, day = market
+    decisions, columns, weights = targets
+    capital, rate, impact, interest, borrow, stop_loss, take_profit = terms[:7]
+    holding_bars, drawdown_stop, turnover_limit, volume_share, lot = terms[7:]
+    bars, names = len(stamps), len(columns)
+    if ledger is None:  # decided when compiled: a single path pays for no loops over paths
+        paths = len(capital)
     else:
-        paths, ledger = 1, np.empty((room, LEDGER_COLUMNS))
+        paths = 1
+        whens, whos, buys, whys, quantities, prices, notionals, costs = ledger
     fills = 0
     equity = np.zeros((bars, paths))
-    held, entry, order = np.zeros((names, paths)), np.zeros((names, paths)), np.zeros((names, paths))
-    since, leaves = np.zeros((names, paths)), np.zeros((names, paths), dtype=np.bool_)
-    weight, ordered, why = np.zeros(names), np.zeros(names, dtype=np.bool_), np.zeros(names, dtype=np.int64)
+    held, entry, since = np.zeros((names, paths)), np.zeros((names, paths)), np.zeros((names, paths))
     # The names that a path holds or has ordered, ascending: all others are left alone. The order makes a path's sums
     # the same whatever the paths beside it hold.
-    active, known, count = np.zeros(names, dtype=np.int64), np.zeros(names, dtype=np.bool_), 0
-    added = np.zeros(names, dtype=np.int64)
-    cash, peak, value = terms.capital.copy(), terms.capital.copy(), np.zeros(paths)
+    active, count = np.zeros(names, dtype=np.int64), 0
+    ordered, busy = np.zeros(names, dtype=np.bool_), np.zeros(names, dtype=np.bool_)
+    # Of a name's latest decision: the weight and the close; and its last known close.
+    weight, basis, mark = np.zeros(names), np.zeros(names), np.zeros(names)
+    # No path holds more of a name than `bulk`, none has a stop or target between `floor` and `ceiling`, so that most
+    # bars need no look at each path; inf where that has to be found anew. It is found among the bits of the numbers:
+    # they have the numbers' own order where none is negative, and the processor compares several at once.
+    bulk, floor, ceiling = np.full(names, np.inf), np.full(names, np.inf), np.zeros(names)
+    cash, peak, value = capital.copy(), capital.copy(), np.zeros(paths)
     halted, ruined, decides = np.zeros(paths, np.bool_), np.zeros(paths, np.bool_), np.zeros(paths, np.bool_)
-    quantity, cost, at = np.zeros(paths), terms.rate.copy(), np.zeros(paths)
-    traded, scale, short = np.zeros(paths), np.ones(paths), np.zeros(paths)
-    stops = not (np.isnan(terms.stop_loss).all() and np.isnan(terms.take_profit).all())
-    timed, impact = np.isfinite(terms.holding_bars).any(), (terms.impact > 0.0).any()
-    shared, limited = np.isfinite(terms.volume_share).any(), np.isfinite(terms.turnover_limit).any()
-    lots, accrues = (terms.lot > 0.0).any(), (terms.interest != 0.0).any() or (terms.borrow != 0.0).any()
+    quantity, leaves, cost, at = np.zeros(paths), np.zeros(paths, np.bool_), rate.copy(), np.zeros(paths)
+    # Of the latest decision: equity, the smallest order, what part of an order is given (none if the path decides not).
+    size, least, scale, largest = np.zeros(paths), np.zeros(paths), np.zeros(paths), 0.0
+    traded, short = np.zeros(paths), np.zeros(paths)
+    stops = not (np.isnan(stop_loss).all() and np.isnan(take_profit).all())
+    timed, impacts = np.isfinite(holding_bars).any(), (impact > 0.0).any()
+    shared, limited = np.isfinite(volume_share).any(), np.isfinite(turnover_limit).any()
+    lots, accrues, forced = (lot > 0.0).any(), (interest != 0.0).any() or (borrow != 0.0).any(), timed
+    plain, ample = not lots and not impacts, True
+    scarce, tight, near = np.inf, np.inf, np.inf
+    for v in range(paths):
+        scarce = min(scarce, volume_share[v])
+        tight = stop_loss[v] if stop_loss[v] < tight else tight
+        near = take_profit[v] if take_profit[v] < near else near
     for t in range(bars):
         if accrues and t > 0:  # F15
             short[:] = 0.0
             for k in range(count):
                 j = active[k]
                 for v in range(paths):
-                    short[v] -= min(held[j, v], 0.0) * cells[t, j, BEFORE]
+                    short[v] -= min(held[j, v], 0.0) * mark[j]
+            days = (stamps[t] - stamps[t - 1]) / day
             for v in range(paths):
-                earned = cash[v] * terms.interest[v] - short[v] * terms.borrow[v]
-                cash[v] += earned * market.days[t] / YEAR_DAYS
+                earned = cash[v] * interest[v] - short[v] * borrow[v]
+                cash[v] += earned * days / YEAR_DAYS
         value[:] = 0.0
         for k in range(count):
             j = active[k]
-            opened, close, average = cells[t, j, OPEN], cells[t, j, CLOSE], cells[t, j, AVERAGE]
+            opened, close = opens[t * given[OPEN], j], closes[t, j]
             price = opened if opened == opened else close  # F6
-            if ordered[j] and price == price:
-                for v in range(paths):
-                    quantity[v] = order[j, v]
-                if shared:  # F7
-                    volume = cells[t, j, VOLUME]
-                    volume = volume if volume > 0.0 else 0.0
+            ranged, filled = opened == opened, ordered[j] and price == price
+            ordered[j], watched, wanted, decided = False, False, weight[j], basis[j]
+            if stops:
+                high, low = highs[t * given[HIGH], j], lows[t * given[LOW], j]
+                top = high if high == high else max(opened, close)
+                bottom = low if low == low else min(opened, close)
+                watched = not (floor[j] < min(bottom, price) and max(top, price) < ceiling[j])
+            mark[j] = close if close == close else mark[j]  # F16
+            if shared and filled:
+                volume = volumes[t * given[VOLUME], j]
+                volume = volume if volume > 0.0 else 0.0
+                if bulk[j] == np.inf:
+                    most_bits = bits_of(0.0)
                     for v in range(paths):
-                        share = terms.volume_share[v]
-                        most = np.inf if share == np.inf else share * volume
+                        most_bits = max(most_bits, bits_of(abs(held[j, v])))
+                    bulk[j] = number_of(most_bits)
+                ample = (bulk[j] + abs(wanted) * largest / decided) * (1.0 + TOLERANCE) <= scarce * volume
+            if ledger is None and filled and wanted == 0.0 and plain and ample and not forced and not watched:
+                any_bits = bits_of(0.0)
+                for v in range(paths):  # all of the below that there is for a name that is only left
+                    order = worthwhile(-held[j, v] * scale[v], decided, least[v])
+                    notional = order * price
+                    cash[v] -= notional + abs(notional) * cost[v]
+                    after = left(held[j, v], order)
+                    held[j, v] = after
+                    value[v] += after * mark[j]
+                    any_bits |= bits_of(after)
+                busy[j] = any_bits != 0
+                continue
+            if filled:
+                for v in range(paths):  # F2, F3
+                    order = (wanted * size[v] / decided - held[j, v]) * scale[v]
+                    quantity[v] = worthwhile(order, decided, least[v])
+                if lots:
+                    for v in range(paths):
+                        order = (wanted * size[v] / decided - held[j, v]) * scale[v]
+                        order = order if order == -held[j, v] else in_lots(order, lot[v])
+                        quantity[v] = worthwhile(order, decided, least[v])
+                if forced:  # F13, F14
+                    for v in range(paths):
+                        leaves[v] = held[j, v] != 0.0 and (halted[v] or over(since[j, v], t - 1, holding_bars[v]))
+                        quantity[v] = -held[j, v] if leaves[v] else quantity[v]
+                if not ample:  # F7
+                    for v in range(paths):
+                        most = np.inf if volume_share[v] == np.inf else volume_share[v] * volume
                         at[v] = 1.0 if abs(quantity[v]) > most else 0.0
                         quantity[v] = math.copysign(min(most, abs(quantity[v])), quantity[v])
                     if lots:
                         for v in range(paths):
-                            quantity[v] = in_lots(quantity[v], terms.lot[v]) if at[v] > 0.0 else quantity[v]
-                if impact:
+                            quantity[v] = in_lots(quantity[v], lot[v]) if at[v] > 0.0 else quantity[v]
+                if impacts:
+                    average = averages[t * given[AVERAGE], j]
                     for v in range(paths):
-                        cost[v] = terms.rate[v] + terms.impact[v] * price_impact(quantity[v], average)
+                        cost[v] = rate[v] + impact[v] * price_impact(quantity[v], average)
+                if wanted != 0.0:  # else positions only become smaller
+                    bulk[j], floor[j] = np.inf, np.inf
+                    if stops:  # F9
+                        for v in range(paths):
+                            before, after = held[j, v], left(held[j, v], quantity[v])
+                            mean = (abs(before) * entry[j, v] + abs(quantity[v]) * price) / abs(after)
+                            mean = mean if abs(after) > abs(before) else entry[j, v]
+                            entry[j, v] = price if anew(quantity[v], before, after) else mean
+                    if timed:
+                        for v in range(paths):
+                            begins = anew(quantity[v], held[j, v], left(held[j, v], quantity[v]))
+                            since[j, v] = t if begins else since[j, v]
                 for v in range(paths):
-                    amount = quantity[v]
-                    cash[v] -= amount * price + abs(amount) * price * cost[v]
-                if stops or timed:  # F9
-                    for v in range(paths):
-                        before, after = held[j, v], left(held[j, v], quantity[v])
-                        opens = quantity[v] != 0.0 and (before == 0.0 or before * after < 0.0)
-                        mean = (abs(before) * entry[j, v] + abs(quantity[v]) * price) / abs(after)
-                        mean = mean if abs(after) > abs(before) else entry[j, v]
-                        entry[j, v] = price if opens else mean
-                        since[j, v] = t if opens else since[j, v]
-                for v in range(paths):
+                    notional = quantity[v] * price
+                    cash[v] -= notional + abs(notional) * cost[v]
                     held[j, v] = left(held[j, v], quantity[v])
-                if room is not None:
-                    fills = noted(ledger, fills, t, j, quantity[0], price, cost[0], why[j])
-            else:
-                quantity[:] = 0.0
-            if stops and price == price:  # F10, F11
-                high, low = cells[t, j, HIGH], cells[t, j, LOW]
-                top = high if high == high else max(opened, close)
-                bottom = low if low == low else min(opened, close)
-                ranged = opened == opened
+                busy[j] = True
+                if ledger is not None and quantity[0] != 0.0:
+                    if fills < len(whens):
+                        why = DECISION if not (forced and leaves[0]) else DRAWDOWN_STOP if halted[0] else HOLDING_BARS
+                        whens[fills], whos[fills], buys[fills], whys[fills] = stamps[t], j, quantity[0] > 0.0, why
+                        figures = booked(quantity[0], price, cost[0])
+                        quantities[fills], prices[fills], notionals[fills], costs[fills] = figures
+                    fills += 1
+            if stops and busy[j] and price == price:  # F10, F11
+                if floor[j] == np.inf:
+                    longs, shorts, least_bits, most_bits = 0, 0, bits_of(np.inf), bits_of(0.0)
+                    for v in range(paths):
+                        longs += held[j, v] > 0.0
+                        shorts += held[j, v] < 0.0
+                        entered = bits_of(entry[j, v])
+                        least_bits = min(least_bits, entered if held[j, v] != 0.0 else bits_of(np.inf))
+                        most_bits = max(most_bits, entered if held[j, v] != 0.0 else bits_of(0.0))
+                    lowest, highest = number_of(least_bits), number_of(most_bits)
+                    down = tight if shorts == 0 else near if longs == 0 else min(tight, near)
+                    up = near if shorts == 0 else tight if longs == 0 else min(tight, near)
+                    floor[j] = highest * (1.0 - down + 2.0 * TOLERANCE) if longs + shorts > 0 else 0.0
+                    ceiling[j] = lowest * (1.0 + up - 2.0 * TOLERANCE) if longs + shorts > 0 else np.inf
                 hits = 0
-                for v in range(paths):
-                    side = 1.0 if held[j, v] > 0.0 else -1.0
-                    slack = TOLERANCE * entry[j, v]
-                    stop = side * entry[j, v] * (1.0 - side * terms.stop_loss[v])
-                    target = side * entry[j, v] * (1.0 + side * terms.take_profit[v])
-                    worst, best = side * (bottom if side > 0.0 else top), side * (top if side > 0.0 else bottom)
-                    found = side * target if ranged and best >= target - slack else 0.0
-                    found = side * stop if ranged and worst <= stop + slack else found
-                    first = side * price
-                    gap = first <= stop + slack or first >= target - slack
-                    found = price if gap else found
-                    seen = held[j, v] != 0.0 and (ranged or quantity[v] == 0.0)
-                    at[v] = found if seen else 0.0
-                    hits += at[v] != 0.0
+                if not (floor[j] < min(bottom, price) and max(top, price) < ceiling[j]):
+                    for v in range(paths):
+                        side = 1.0 if held[j, v] > 0.0 else -1.0
+                        slack = TOLERANCE * entry[j, v]
+                        stop = side * entry[j, v] * (1.0 - side * stop_loss[v])
+                        target = side * entry[j, v] * (1.0 + side * take_profit[v])
+                        worst, best = side * (bottom if side > 0.0 else top), side * (top if side > 0.0 else bottom)
+                        found = side * target if ranged and best >= target - slack else 0.0
+                        found = side * stop if ranged and worst <= stop + slack else found
+                        first = side * price
+                        gap = first <= stop + slack or first >= target - slack
+                        found = price if gap else found
+                        seen = held[j, v] != 0.0 and (ranged or not filled or quantity[v] == 0.0)
+                        at[v] = found if seen else 0.0
+                        hits += at[v] != 0.0
                 if hits > 0:
+                    floor[j], average = np.inf, averages[t * given[AVERAGE], j]
                     for v in range(paths):
                         amount = -held[j, v] if at[v] != 0.0 else 0.0
-                        rate = terms.rate[v] + terms.impact[v] * price_impact(amount, average)
-                        cash[v] -= amount * at[v] + abs(amount) * at[v] * rate
+                        paid = rate[v] + impact[v] * price_impact(amount, average)
+                        cash[v] -= amount * at[v] + abs(amount) * at[v] * paid
                         held[j, v] += amount
-                        if room is not None:
-                            reason = STOP_LOSS if amount * (at[0] - entry[j, 0]) > 0.0 else TAKE_PROFIT
-                            fills = noted(ledger, fills, t, j, amount, at[0], rate, reason)
-            if ordered[j]:
-                ordered[j], order[j, :] = False, 0.0
-            mark = cells[t, j, MARK]  # F16
-            for v in range(paths):
-                value[v] += held[j, v] * mark
-        decision = targets.decision[t]
-        alive = 0
+                        if ledger is not None:
+                            if fills < len(whens):
+                                why = STOP_LOSS if amount * (at[0] - entry[j, 0]) > 0.0 else TAKE_PROFIT
+                                whens[fills], whos[fills], buys[fills], whys[fills] = stamps[t], j, amount > 0.0, why
+                                figures = booked(amount, at[0], paid)
+                                quantities[fills], prices[fills], notionals[fills], costs[fills] = figures
+                            fills += 1
+            if busy[j]:
+                any_bits = bits_of(0.0)
+                for v in range(paths):
+                    value[v] += held[j, v] * mark[j]
+                    any_bits |= bits_of(held[j, v])
+                busy[j] = any_bits != 0
+        decision, alive = decisions[t], 0
         for v in range(paths):
             value[v] += cash[v]
             if value[v] <= 0.0:
@@ -228,78 +347,65 @@ def run(market: Market, targets: Targets, terms: Terms, room: int | None) -> tup
             alive += not ruined[v]
             equity[t, v] = value[v]
             peak[v] = max(peak[v], value[v])
-            halted[v] |= value[v] <= (1.0 - terms.drawdown_stop[v]) * peak[v] * (1.0 + TOLERANCE)  # F14
+            halted[v] |= value[v] <= (1.0 - drawdown_stop[v]) * peak[v] * (1.0 + TOLERANCE)  # F14
             decides[v] = decision >= 0 and not halted[v] and not ruined[v]
         if alive == 0:
             break
         forced = timed or halted.any()
         if decision >= 0:
-            news = 0
-            for i in range(targets.first[decision], targets.first[decision + 1]):
-                j = targets.name[i]
-                weight[j] = targets.weight[i]
-                if not known[j]:
-                    known[j], added[news] = True, j
-                    news += 1
-            count = merged(active, count, added, news)
+            count = 0
+            for j in range(names):
+                weight[j] = weights[decision, columns[j]] if columns[j] >= 0 else 0.0
+                active[count] = j
+                count += (weight[j] != 0.0) | busy[j]
         elif not forced:
             continue
         traded[:] = 0.0
         for k in range(count):
-            j = active[k]
-            close = cells[t, j, CLOSE]
-            if close != close:
-                continue  # F2
-            for v in range(paths):
-                order[j, v] = weight[j] * value[v] / close - held[j, v] if decides[v] else 0.0
-            if forced:
+            j, asks = active[k], 0
+            close = closes[t, j]
+            ordered[j] = close == close  # F2
+            if not ordered[j]:
+                continue
+            mark[j], basis[j] = close, close
+            if decision < 0:
                 for v in range(paths):
-                    late = halted[v] or t - since[j, v] >= terms.holding_bars[v] - 1.0  # F13, F14
-                    leaves[j, v] = late and held[j, v] != 0.0
-                    order[j, v] = -held[j, v] if leaves[j, v] else order[j, v]
-            if limited:
+                    late = halted[v] or over(since[j, v], t, holding_bars[v])
+                    asks += late and held[j, v] != 0.0
+                ordered[j], weight[j] = asks > 0, 0.0
+            elif limited and forced:
                 for v in range(paths):
-                    traded[v] += 0.0 if leaves[j, v] else abs(order[j, v]) * close
-        if limited:  # F3
-            for v in range(paths):
-                most = terms.turnover_limit[v] * value[v]
-                scale[v] = most / traded[v] if traded[v] > most else 1.0
-        kept = 0
-        for k in range(count):
-            j = active[k]
-            close = cells[t, j, CLOSE]
-            if limited:
+                    late = halted[v] or over(since[j, v], t, holding_bars[v])
+                    order = weight[j] * value[v] / close - held[j, v]
+                    traded[v] += 0.0 if late and held[j, v] != 0.0 else turned(order, close)
+            elif limited and weight[j] == 0.0:
                 for v in range(paths):
-                    order[j, v] = order[j, v] if leaves[j, v] else order[j, v] * scale[v]
-            if lots:
+                    traded[v] += turned(held[j, v], close)
+            elif limited:
                 for v in range(paths):
-                    closes = order[j, v] == -held[j, v]
-                    order[j, v] = order[j, v] if closes else in_lots(order[j, v], terms.lot[v])
-            uses, asks = 0, 0
-            for v in range(paths):
-                small = abs(order[j, v]) * close < SMALLEST_ORDER * value[v] and not leaves[j, v]  # F5
-                order[j, v] = 0.0 if small else order[j, v]
-                asks += order[j, v] != 0.0
-                uses += held[j, v] != 0.0
-            if room is not None:
-                why[j] = DECISION if not leaves[j, 0] else DRAWDOWN_STOP if halted[0] else HOLDING_BARS
-            ordered[j], weight[j] = asks > 0, 0.0
-            known[j] = asks + uses > 0
-            if known[j]:
-                active[kept] = j
-                kept += 1
-        count = kept
-    return equity, ledger, fills
+                    traded[v] += turned(weight[j] * value[v] / close - held[j, v], close)
+        largest = value.max()
+        for v in range(paths):
+            size[v], least[v] = value[v], SMALLEST_ORDER * value[v]
+            most = turnover_limit[v] * value[v]  # F3
+            scale[v] = 0.0 if not decides[v] else most / traded[v] if traded[v] > most else 1.0
+    return equity, fills
 
 
 @compiled
-def noted(
-    ledger: np.ndarray, fills: int, t: int, j: int, quantity: float, price: float, rate: float, reason: int
-) -> int:
-    """Write a fill into the ledger, if it is one and there is room for it; returns how many there have been."""
-    if quantity == 0.0:
-        return fills
-    if fills < len(ledger):
-        ledger[fills, 0], ledger[fills, 1], ledger[fills, 2] = t, j, quantity
-        ledger[fills, 3], ledger[fills, 4], ledger[fills, 5] = price, abs(quantity) * price * rate, reason
-    return fills + 1
+def spelled(numbers: np.ndarray, sizes: np.ndarray, letters: np.ndarray, offsets: np.ndarray, text: np.ndarray) -> None:
+    """The words of these numbers one after the other, and where each begins; `text` has room for a longest word more.
+
+    `sizes` and `letters`: of each word, in bytes, and `LETTERS` of them in a number. A word is written with what fills
+    its last number up, and the next one over that, so that all are written alike.
+    """
+    end = 0
+    for i in range(len(numbers)):
+        word = numbers[i]
+        offsets[i] = end
+        for k in range(letters.shape[1]):
+            packed, place = letters[word, k], np.uint64(end + LETTERS * k)
+            for n in range(np.uint64(LETTERS)):
+                text[place + np.uint64(n)] = np.uint8(packed >> np.uint64(LETTERS * n) & np.uint64(255))
+        end += sizes[word]
+    offsets[len(numbers)] = end
