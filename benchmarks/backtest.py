@@ -3,15 +3,17 @@
 W1: 500 synthetic names over 2,520 sessions, long 50 and short 50 by a random score each day, filled at the next open,
 at 5 + 5 bp. W2: 500,000 minute bars of one name, in for 45 minutes of every hour at 0.05 + 0.05 bp, with stops and
 targets so wide that no rule comes into play on which engines differ (docs/fills.md says what happens in tight ones).
-Sweep: many paths over W1's bars and targets at other costs, once plain, once with stops and limits. Peers run in an
+Sweep: many paths over W1's bars and targets at other costs, once plain, once with stops and limits, once with these on
+other histories of the same bars, each drawn and traded at all costs (bootstrap). Peers run in an
 environment of their own, made on the first call, or given by --peer-python; their licences don't fit, so they are
 measured and never depended on. Seconds are those of a call when all is compiled. bt trades and marks at one and the
 same price, backtesting.py sizes in whole units: their equity differs by that.
 
-The floor is what has to be read: a line of 64 bytes for every name held or traded on a day, at the speed at which this
-machine reads memory in the same run. Then the engine alone over a growing number of names on 20 years: time, and peak
-memory of a process that makes the bars and simulates. Prints a table and, as its last line, one JSON object; ratios are
-theirs over ours.
+How near that is to what the machine can do: for one path the bytes of the tables read and of the ledger written, at the
+speed at which it reads memory in the same run; for a sweep OPERATIONS on each path's cell (a name held or traded on a
+day), at the rate at which a loop of multiplications and additions over as many paths runs here. Then the engine alone
+over a growing number of names on 20 years: time, and peak memory of a process that makes the bars and simulates. Prints
+a table and, as its last line, one JSON object; ratios are theirs over ours.
 """
 
 import argparse
@@ -20,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ from features import peer_python, run, synthetic
 
 from tasks.domain.simulate import research
 from tasks.domain.simulate.contract import Prices
+from tasks.domain.simulate.resampling import Histories, stationary_order
+from tasks.domain.simulate.research import TILE
 from tasks.domain.strategy import Costs, Risk, Strategy
 
 PEERS = ("vectorbt==1.2.0", "bt==1.4.0", "backtesting==0.6.6")
@@ -40,7 +45,9 @@ MINUTES, HOUR, IN = 500_000, 60, 45
 STOP, TARGET = 0.03, 0.03
 FIELDS = ("open", "high", "low", "close", "volume")
 GROWTH = (100, 500, 1000, 5000)
-CELL_BYTES = 64
+LEDGER_BYTES = 60  # a fill
+CHAIN = 8  # operations on a number between reading and writing it
+OPERATIONS = 12  # of a fill without stops: order, cost, cash, position, value
 TIMES = 5  # of which the quickest counts, ours and vectorbt's; the others take too long
 NO_RISK = Risk()
 
@@ -103,9 +110,9 @@ def strategy(risk: Risk, commission_bp: float = 5.0, half_spread_bp: float = 5.0
 def ours(case: str, panel: str) -> None:
     """One case in a process of its own, so that its memory is its own; what it did goes to the other side."""
     prices, weights, terms = case_of(case)
-    research.simulate(weights, prices, terms)
-    print(json.dumps({"wall_s": quickest(lambda: research.simulate(weights, prices, terms), TIMES)}), flush=True)
     result = research.simulate(weights, prices, terms)
+    seconds = quickest(lambda: research.simulate(weights, prices, terms), TIMES)
+    print(json.dumps({"wall_s": seconds, "fills": len(result.fills)}), flush=True)
     tables = {field: frame.to_numpy() for field, frame in prices.fields()}
     fills = result.fills[result.fills["reason"] == "decision"]
     names = pd.Index(fills["instrument"].to_numpy()).astype(prices.close.columns.dtype)
@@ -162,10 +169,40 @@ def swept(prices: Prices, weights: pd.DataFrame, risk: Risk, paths: int) -> floa
     return quickest(lambda: research.sweep(many, prices), 3) / paths
 
 
+def bootstrapped(prices: Prices, weights: pd.DataFrame, risk: Risk, paths: int) -> float:
+    """Seconds a path, where every 128 paths have a history of their own, drawing it included."""
+    rng, costs = np.random.default_rng(2), [strategy(risk, float(bp)) for bp in np.linspace(0, 20, TILE)]
+    begun = time.perf_counter()
+    histories = Histories(prices)
+    for _ in range(paths // TILE):
+        other, history = histories.draw(weights, stationary_order(len(prices.calendar), 20, rng))
+        research.sweep([(other, each) for each in costs], history)
+    return (time.perf_counter() - begun) / paths
+
+
+def operations_a_second() -> float:
+    """Multiplications and additions that two threads make over as many paths as a tile has."""
+    import numba
+
+    @numba.njit(nogil=True)
+    def steps(values: np.ndarray, times: int) -> float:
+        for _ in range(times):
+            for at in range(len(values)):
+                value = values[at]
+                for _ in range(CHAIN):
+                    value = value * 0.999 + 0.001
+                values[at] = value
+        return float(values.sum())
+
+    times = 500_000
+    steps(np.ones(TILE), 10)
+    with ThreadPoolExecutor(2) as pool:
+        seconds = quickest(lambda: list(pool.map(steps, np.ones((2, TILE)), [times, times])), 3)
+    return 2 * 2 * CHAIN * TILE * times / seconds
+
+
 def read_gbps() -> float:
     """How fast this machine reads memory, two threads."""
-    from concurrent.futures import ThreadPoolExecutor
-
     halves = np.ones((2, 1 << 26))
     with ThreadPoolExecutor(2) as pool:
         seconds = quickest(lambda: list(pool.map(np.sum, halves)), 5)
@@ -211,15 +248,19 @@ def main() -> None:
         w2 = beside("w2", ("vectorbt", "backtesting"), peer, Path(scratch))
     prices, weights, _ = case_of("w1")
     plain = swept(prices, weights, NO_RISK, options.paths)
-    bound = swept(
-        prices, weights, Risk(stop_loss=0.05, take_profit=0.1, turnover_limit=0.5, volume_share=0.1), options.paths
-    )
-    for title, seconds in (("plain", plain), ("stops, limits", bound)):
+    limits = Risk(stop_loss=0.05, take_profit=0.1, turnover_limit=0.5, volume_share=0.1)
+    bound = swept(prices, weights, limits, options.paths)
+    drawn = bootstrapped(prices, weights, limits, options.paths)
+    for title, seconds in (("plain", plain), ("stops, limits", bound), ("and bootstrap", drawn)):
         print(f" sweep {title:>14}: {1000 * seconds:10.3f} ms a path of {options.paths}", flush=True)
-    speed = read_gbps()
-    touched = float((weights.to_numpy() != 0).sum() + (weights.shift().fillna(0).to_numpy() != 0).sum()) * CELL_BYTES
-    floor = touched / speed / 1e9
-    print(f" floor: {touched / 2**20:.0f} MB at {speed:.0f} GB/s = {1000 * floor:.2f} ms")
+    speed, rate = read_gbps(), operations_a_second()
+    cells = float(((weights != 0) | (weights.shift().fillna(0) != 0)).to_numpy().sum())
+    moved = 3 * prices.close.size * 8 + w1["ours"]["fills"] * LEDGER_BYTES
+    print(f" one path: {moved / 2**20:.0f} MB at {speed:.0f} GB/s = {moved / speed / 1e6:.2f} ms at best")
+    print(
+        f" sweep: {cells * OPERATIONS / 1e6:.1f} M operations a path at {rate / 1e9:.1f} G/s = "
+        f"{1000 * cells * OPERATIONS / rate:.3f} ms at best; {plain / cells * 1e9:.2f} ns a cell"
+    )
     time_exponent, memory_exponent = grown(GROWTH)
     figures: dict[str, Any] = {
         "w1_ratio_vs_vectorbt": round(w1["vectorbt"]["wall_s"] / w1["ours"]["wall_s"], 1),
@@ -230,7 +271,9 @@ def main() -> None:
         "w2_ratio_vs_vectorbt": round(w2["vectorbt"]["wall_s"] / w2["ours"]["wall_s"], 1),
         "w2_ratio_vs_backtesting": round(w2["backtesting"]["wall_s"] / w2["ours"]["wall_s"], 1),
         "max_gap_bp": max(w1["vectorbt"]["gap_bp"], w2["vectorbt"]["gap_bp"]),
-        "share_of_bandwidth": round(floor / plain, 3),
+        "sweep_with_bootstrap_ratio_vs_vectorbt": round(w1["vectorbt"]["wall_s"] / drawn),
+        "w1_share_of_bandwidth": round(moved / speed / 1e9 / w1["ours"]["wall_s"], 3),
+        "sweep_share_of_arithmetic": round(cells * OPERATIONS / rate / plain, 3),
         "growth_exponent": round(time_exponent, 3),
         "memory_growth_exponent": round(memory_exponent, 3),
     }

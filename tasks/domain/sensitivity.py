@@ -6,7 +6,7 @@ import pandas as pd
 from tasks.domain import metrics
 from tasks.domain.simulate.contract import Prices
 from tasks.domain.simulate.portfolio import target_weights
-from tasks.domain.simulate.resampling import resampled, stationary_order
+from tasks.domain.simulate.resampling import Histories, stationary_order
 from tasks.domain.simulate.research import simulate, sweep
 from tasks.domain.strategy import Costs, Strategy
 
@@ -104,12 +104,12 @@ def luck(weights: pd.DataFrame, prices: Prices, strategy: Strategy, block: float
     Args:
         block: mean length of what stays together, in bars. seed: of the draws.
     """
-    rng = np.random.default_rng(seed)
+    rng, histories = np.random.default_rng(seed), Histories(prices)
     draws = int(np.clip(MOST_CELLS // prices.close.size, *DRAWS))
     found = {}
     for draw in range(draws if len(prices.calendar) > 1 else 0):
         order = stationary_order(len(prices.calendar), block, rng)
-        found[draw] = simulate(*resampled(weights, prices, order), strategy).equity
+        found[draw] = simulate(*histories.draw(weights, order), strategy).equity
     return pd.DataFrame(found, prices.calendar)
 
 

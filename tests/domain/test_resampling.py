@@ -6,7 +6,7 @@ import pytest
 
 from tasks.domain import sensitivity
 from tasks.domain.simulate.contract import Prices
-from tasks.domain.simulate.resampling import resampled, stationary_order
+from tasks.domain.simulate.resampling import Histories, stationary_order
 from tasks.domain.strategy import Risk, Strategy
 from tests.support.simulated import NO, random_market, random_weights, table
 
@@ -25,7 +25,7 @@ def test_each_bar_stands_to_the_close_before_as_it_did() -> None:
         low=table({"A": [10, 11, 6, 9]}),
         volume=table({"A": [1, 2, 3, 4]}),
     )
-    _, other = resampled(table({"A": [0.5]}, [0]), prices, order(3, 1, 2, 3))
+    _, other = Histories(prices).draw(table({"A": [0.5]}, [0]), order(3, 1, 2, 3))
     # bar 3 doubles from an even open, bar 1 gains 20 % from a gap of 10 %, bar 2 loses a quarter from an even open
     assert other.close["A"].tolist() == pytest.approx([20, 24, 18, 36])
     assert other.open is not None
@@ -40,14 +40,14 @@ def test_each_bar_stands_to_the_close_before_as_it_did() -> None:
 
 def test_decisions_come_with_the_bar_they_were_made_at() -> None:
     weights = table({"A": [0.1, 0.3]}, [1, 3])
-    decided, other = resampled(weights, Prices(table({"A": [10, 12, 9, 18]})), order(3, 2, 1, 1))
+    decided, other = Histories(Prices(table({"A": [10, 12, 9, 18]}))).draw(weights, order(3, 2, 1, 1))
     assert decided["A"].tolist() == [0.3, 0.1, 0.1]
     assert decided.index.tolist() == other.calendar[[0, 2, 3]].tolist()
 
 
 def test_a_missing_bar_is_missing_and_the_price_goes_on_where_it_was() -> None:
     close = table({"A": [10, NO, 20, 30], "B": [NO, NO, NO, 5]})
-    _, other = resampled(close.iloc[:1] * 0, Prices(close), order(2, 1, 3, 1))
+    _, other = Histories(Prices(close)).draw(close.iloc[:1] * 0, order(2, 1, 3, 1))
     assert other.close["A"].tolist() == pytest.approx([20, NO, 30, NO], nan_ok=True)  # × 2, missing, × 1.5, missing
     assert other.close["B"].isna().all(), "it has but one bar, which comes from nowhere"
 

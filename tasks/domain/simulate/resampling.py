@@ -32,27 +32,35 @@ def stationary_order(bars: int, block: float, rng: np.random.Generator) -> Order
     return order
 
 
-def resampled(weights: pd.DataFrame, prices: Prices, order: Order) -> tuple[pd.DataFrame, Prices]:
-    """Decisions and prices of another history, on the same calendar.
+class Histories:
+    """A market from which other histories are drawn.
 
     Each bar's prices stand to the close before as they did in its own history; a bar that was missing is missing, and
     decisions come with the bar they were made at. Volumes are those of the bars.
-
-    Args:
-        weights: decision sessions × instruments. prices: the market. order: which bar each one is (`stationary_order`).
     """
-    before = prices.close.ffill().shift().to_numpy()
-    moved = {name: frame.to_numpy()[order] / before[order] for name, frame in prices.fields() if name != "volume"}
-    steps = np.where(np.isfinite(moved["close"]), moved["close"], 1.0)
-    level = prices.close.bfill().iloc[0].to_numpy() * np.cumprod(
-        np.vstack([np.ones(steps.shape[1]), steps[:-1]]), axis=0
-    )
-    fields = {name: ratio * level for name, ratio in moved.items()}
-    if prices.volume is not None:
-        fields["volume"] = prices.volume.to_numpy()[order]
-    index, columns = prices.close.index, prices.close.columns
-    decision = np.full(len(index), -1)
-    decision[index.get_indexer(weights.index)] = np.arange(len(weights))
-    made = decision[order]
-    decided = pd.DataFrame(weights.to_numpy()[made[made >= 0]], index[made >= 0], weights.columns)
-    return decided, Prices(**{name: pd.DataFrame(values, index, columns) for name, values in fields.items()})
+
+    def __init__(self, prices: Prices) -> None:
+        self.index, self.columns = prices.close.index, prices.close.columns
+        before = prices.close.ffill().shift()
+        tables = {name: frame if name == "volume" else frame / before for name, frame in prices.fields()}
+        # A bar's numbers beside each other: bars are what is drawn.
+        self.moved = {name: np.ascontiguousarray(table.to_numpy(dtype=float)) for name, table in tables.items()}
+        self.steps = np.where(np.isfinite(self.moved["close"]), self.moved["close"], 1.0)
+        self.begin = prices.close.bfill().iloc[0].to_numpy()
+
+    def draw(self, weights: pd.DataFrame, order: Order) -> tuple[pd.DataFrame, Prices]:
+        """Decisions and prices of another history, on the same calendar.
+
+        Args:
+            weights: decision sessions × instruments. order: which bar each one is (`stationary_order`).
+        """
+        level = np.cumprod(np.vstack([self.begin, self.steps[order[:-1]]]), axis=0)
+        fields = {
+            name: ratio[order] if name == "volume" else ratio[order] * level for name, ratio in self.moved.items()
+        }
+        decision = np.full(len(self.index), -1)
+        decision[self.index.get_indexer(weights.index)] = np.arange(len(weights))
+        made = decision[order]
+        decided = pd.DataFrame(weights.to_numpy()[made[made >= 0]], self.index[made >= 0], weights.columns)
+        tables = {name: pd.DataFrame(values, self.index, self.columns, copy=False) for name, values in fields.items()}
+        return decided, Prices(**tables)
