@@ -112,6 +112,7 @@ def test_profit_by_name_costs_by_kind_and_exposure() -> None:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(prices=markets, seed=st.integers(0, 10**6), every=st.integers(1, 4))
 def test_names_and_round_trips_add_up_to_what_was_earned(prices: Prices, seed: int, every: int) -> None:
@@ -356,6 +357,7 @@ def studied(strategy: Strategy, sessions: int = 400, flat: bool = False) -> Stud
     return study(traded, scores, prices, strategy, others, seed=7)
 
 
+@pytest.mark.slow
 def test_a_study_tells_all_and_its_figures_are_those_of_the_gates() -> None:
     sectors = {"one": ["N00", "N01"], "two": ["N02"]}
     told = studied(Strategy(name_limit=0.3, sectors=sectors, sector_limit=0.5, costs=Costs(impact_bp=5.0)))

@@ -288,6 +288,7 @@ stamps = st.one_of(st.none(), st.integers(0, 5).map(lambda day: DAYS[day].astype
 instruments = st.sampled_from(["A", "a ", "B", "", None])
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(stamps, instruments, values, values, values, values), min_size=1))
 def test_accounting_closes_on_any_delivery(rows: list[tuple[object, ...]]) -> None:

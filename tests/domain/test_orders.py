@@ -138,6 +138,7 @@ any_record = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(any_record, max_size=15))
 def test_every_record_ends_in_one_place_and_no_order_is_overfilled(records: list[dict[str, Any]]) -> None:
     found = judge(*records)

@@ -123,6 +123,7 @@ def test_a_book_of_one_side_is_cut_to_the_net() -> None:
     assert first(target_weights(scores([[2, 1]]), asked)) == pytest.approx([0.6, 0])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
