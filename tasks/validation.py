@@ -36,7 +36,15 @@ def probe(case: Case) -> dict[str, probes.Finding]:
         "truncation": probes.truncation(case.score, case.bars, case.scores, cuts),
         "perturbation": probes.perturbation(case.score, case.bars, case.scores, cuts, seed),
         "repetition": probes.repetition(case.score, case.bars, case.scores),
+        "renaming": probes.renaming(case.score, case.bars, case.scores),
+        "displacement": probes.displacement(case.score, case.bars, case.scores),
     }
+
+
+@task(cache_policy=NO_CACHE)
+def rescale(case: Case) -> accuracy.Figures:
+    """What splits would do to the scores."""
+    return {"probe.rescaling_share": probes.rescaling(case.score, case.bars, case.scores)}
 
 
 @task(cache_policy=NO_CACHE)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+STRANGER = "X"  # the new names begin with
+EARLIER = pd.Timedelta(weeks=520)
 Model = Callable[[pd.DataFrame], pd.DataFrame]
 
 
@@ -70,6 +72,40 @@ def disturbed(bars: pd.DataFrame, cut: pd.Timestamp, rng: np.random.Generator) -
 def repetition(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> Finding:
     """Ask the same question twice, the second time with the rows in another order."""
     return compare(full, score(bars.iloc[::-1]))
+
+
+def renaming(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> Finding:
+    """Call every instrument something else, in another order: who looks scores up by name finds none."""
+    order = sorted(bars["instrument"].unique(), reverse=True)
+    other = {name: f"{STRANGER}{number:06d}" for number, name in enumerate(order)}
+    found = score(bars.assign(instrument=bars["instrument"].map(other).astype("str")))
+    return compare(full, found.rename(columns={new: old for old, new in other.items()}))
+
+
+def displacement(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> Finding:
+    """Let everything have happened ten years earlier, on the same days of the week: who looks scores up by date finds
+    none."""
+    found = score(bars.assign(timestamp=bars["timestamp"] - EARLIER))
+    return compare(full, found.set_axis(found.index + EARLIER))
+
+
+def rescaling(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> float:
+    """Share of scores that are not the same when each instrument's prices are twice, four times … or half as high, as
+    after splits: returns are what they were.
+
+    Prices are multiplied by powers of two, which rounds nothing; "the same" is within a millionth of the spread of all
+    scores, as logarithms round all the same. NaN where there are no scores.
+    """
+    order = sorted(bars["instrument"].unique())
+    factor = bars["instrument"].map({name: 2.0 ** (number % 7 - 3) for number, name in enumerate(order)})
+    prices = {name: bars[name] * factor for name in ("open", "high", "low", "close") if name in bars}
+    a = full.to_numpy(dtype=float)
+    b = score(bars.assign(**prices)).reindex(index=full.index, columns=full.columns).to_numpy(dtype=float)
+    scored = np.isfinite(a) | np.isfinite(b)
+    if not scored.any():
+        return float("nan")
+    apart = ~(np.abs(a - b) <= 1e-6 * np.nanstd(a)) & scored
+    return float(apart.sum() / scored.sum())
 
 
 def worst(findings: Iterable[Finding]) -> Finding:

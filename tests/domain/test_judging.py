@@ -133,6 +133,46 @@ def test_a_random_model_fails_the_repetition(bars: pd.DataFrame) -> None:
     assert probes.repetition(moody, bars, moody(bars)).gap > 0.1
 
 
+def by_name(bars: pd.DataFrame) -> pd.DataFrame:
+    close = wide(bars)
+    return close * 0 + [sum(map(ord, name)) for name in close.columns]
+
+
+def by_date(bars: pd.DataFrame) -> pd.DataFrame:
+    close = wide(bars)
+    days = pd.DatetimeIndex(close.index)
+    return close.pct_change().mul(np.sin(days.dayofyear + days.year), axis=0)
+
+
+def by_price(bars: pd.DataFrame) -> pd.DataFrame:
+    return wide(bars).rolling(3).mean()
+
+
+def by_returns(bars: pd.DataFrame) -> pd.DataFrame:
+    return np.log(wide(bars)).diff(3)
+
+
+def test_who_looks_scores_up_finds_none_and_who_reads_prices_as_such_is_told(bars: pd.DataFrame) -> None:
+    found = {
+        model.__name__: (
+            probes.renaming(model, bars, model(bars)).gap > 1e-9,
+            probes.displacement(model, bars, model(bars)).gap > 1e-9,
+            probes.rescaling(model, bars, model(bars)) > 0.01,
+        )
+        for model in (by_name, by_date, by_price, by_returns)
+    }
+    assert found == {
+        "by_name": (True, False, False),
+        "by_date": (False, True, False),
+        "by_price": (False, False, True),
+        "by_returns": (False, False, False),
+    }
+
+
+def test_no_scores_have_no_share(bars: pd.DataFrame) -> None:
+    assert np.isnan(probes.rescaling(lambda table: wide(table) * np.nan, bars, wide(bars) * np.nan))
+
+
 def test_a_score_that_vanishes_is_an_infinite_gap() -> None:
     one = pd.DataFrame({"A": [1.0, 2.0]}, index=SESSIONS[:2])
     assert probes.compare(one, one.iloc[:1]) == probes.Finding(np.inf, SESSIONS[1])
