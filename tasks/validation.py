@@ -151,6 +151,7 @@ def champion(problem: str) -> Candidate | None:
 def report(case: Case, found: dict[str, probes.Finding], figures: accuracy.Figures, record: Record) -> accuracy.Figures:
     """Write validation.json and the pictures; returns the figures that could be computed."""
     gaps = {f"probe.{name}_gap": finding.gap for name, finding in found.items()}
+    gaps |= {f"probe.{name}_order": finding.order for name, finding in found.items()}
     kept = accuracy.finite(gaps | figures)
     content: dict[str, Any] = {
         "model": case.candidate.reference,

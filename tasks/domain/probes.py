@@ -15,16 +15,20 @@ Model = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 class Finding(NamedTuple):
-    """`gap`: largest absolute difference of a score that should be the same; NaN against a number is infinite."""
+    """`gap`: largest absolute difference of a score that should be the same; NaN against a number is infinite. `order`:
+    largest share of a session's names whose rank is another one, as scores that differ by next to nothing put names in
+    order all the same. `first`: session on which something differs."""
 
     gap: float
     first: pd.Timestamp | None
+    order: float = 0.0
 
     @property
     def words(self) -> str:
         if self.first is None:
             return "scores are the same"
-        return f"the score of {self.first.date()} changes (by up to {self.gap:.3g})"
+        ranks = f", and {self.order:.0%} of the ranks of a session" if self.order else ""
+        return f"the score of {self.first.date()} changes (by up to {self.gap:.3g}){ranks}"
 
 
 def compare(reference: pd.DataFrame, other: pd.DataFrame) -> Finding:
@@ -34,9 +38,17 @@ def compare(reference: pd.DataFrame, other: pd.DataFrame) -> Finding:
     gaps = np.abs(a - b)
     one_sided = np.isnan(a) != np.isnan(b)
     gaps = np.where(one_sided, np.inf, np.nan_to_num(gaps, nan=0.0))
-    worst = float(gaps.max(initial=0.0))
-    rows = np.nonzero((gaps > 0).any(axis=1))[0]
-    return Finding(worst, reference.index[rows[0]] if len(rows) else None)
+    rows = np.flatnonzero((gaps > 0).any(axis=1))
+    if len(rows) == 0:
+        return Finding(0.0, None)
+    moved = ranks(a[rows]) != ranks(b[rows])
+    scored = np.isfinite(a[rows]) | np.isfinite(b[rows])
+    return Finding(float(gaps.max()), reference.index[rows[0]], float((moved.sum(axis=1) / scored.sum(axis=1)).max()))
+
+
+def ranks(scores: np.ndarray) -> np.ndarray:
+    """In each session, ties sharing theirs; 0 without a score."""
+    return np.asarray(pd.DataFrame(scores).rank(axis=1).fillna(0.0))
 
 
 def cut_dates(sessions: pd.DatetimeIndex, count: int) -> list[pd.Timestamp]:
@@ -109,7 +121,8 @@ def rescaling(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> float:
 
 
 def worst(findings: Iterable[Finding]) -> Finding:
-    """The largest gap of several findings and the earliest date of any."""
+    """The largest gap and change of order of several findings, and the earliest date of any."""
     every = list(findings)
     dates = [finding.first for finding in every if finding.first is not None]
-    return Finding(max(finding.gap for finding in every), min(dates) if dates else None)
+    gap, order = (max(getattr(finding, name) for finding in every) for name in ("gap", "order"))
+    return Finding(gap, min(dates) if dates else None, order)

@@ -133,6 +133,21 @@ def test_a_random_model_fails_the_repetition(bars: pd.DataFrame) -> None:
     assert probes.repetition(moody, bars, moody(bars)).gap > 0.1
 
 
+def next_to_nothing(bars: pd.DataFrame) -> pd.DataFrame:
+    return 1.0 + 1e-11 * one_bar_ahead(bars).rank(axis=1)
+
+
+def test_an_order_that_comes_from_the_future_is_seen_however_small_the_scores(bars: pd.DataFrame) -> None:
+    full, cuts = next_to_nothing(bars).fillna(1.0), probes.cut_dates(SESSIONS, 5)
+    for finding in (
+        probes.truncation(lambda table: next_to_nothing(table).fillna(1.0), bars, full, cuts),
+        probes.perturbation(lambda table: next_to_nothing(table).fillna(1.0), bars, full, cuts, seed=1),
+    ):
+        assert finding.gap < 1e-9, "too small for the gap"
+        assert finding.order > 0.5
+        assert "of the ranks of a session" in finding.words
+
+
 def by_name(bars: pd.DataFrame) -> pd.DataFrame:
     close = wide(bars)
     return close * 0 + [sum(map(ord, name)) for name in close.columns]
@@ -175,7 +190,7 @@ def test_no_scores_have_no_share(bars: pd.DataFrame) -> None:
 
 def test_a_score_that_vanishes_is_an_infinite_gap() -> None:
     one = pd.DataFrame({"A": [1.0, 2.0]}, index=SESSIONS[:2])
-    assert probes.compare(one, one.iloc[:1]) == probes.Finding(np.inf, SESSIONS[1])
+    assert probes.compare(one, one.iloc[:1]) == probes.Finding(np.inf, SESSIONS[1], 1.0)
 
 
 # --- lockbox ------------------------------------------------------------------------------------------------
