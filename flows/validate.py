@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import candidates, ledger, recovery, validation
+from tasks import candidates, ledger, looks, recovery, validation
 from tasks.cases import log_inputs, open_case
 from tasks.checks import SCORES, check, suite_digests
 from tasks.domain import names
@@ -34,6 +34,7 @@ def examine(found: candidates.Candidate) -> None:
     tags = {names.TAG_CANDIDATE: found.id}
     with recorded(found.model, names.VALIDATE, snapshot.as_of, snapshot.key, tags) as record:
         step("verifying signatures, loading the model")
+        looked = {looks.LOOKS: looks.record(found)}
         case = open_case(found)
         log_inputs(case, record)
         step("checking the scores")
@@ -46,5 +47,5 @@ def examine(found: candidates.Candidate) -> None:
         measured = validation.measure(case, validation.every_trial(case))
         step("comparing with the champion")
         compared, champion_files = validation.compare_with_champion(case)
-        validation.report(case, probed, rescaled | timed | measured | compared, record)
+        validation.report(case, probed, looked | rescaled | timed | measured | compared, record)
     validation.complete(case, champion_files | suite_digests((SCORES,)), record)

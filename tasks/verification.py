@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from tasks import aliases, candidates, evidence, lake, ledger, models
+from tasks import aliases, candidates, evidence, lake, ledger, looks, models
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
@@ -98,8 +98,10 @@ def registry_faults(found: Candidate) -> list[str]:
 
 
 def version_faults(found: Candidate) -> list[str]:
-    """The log of the problem's versions must be whole, and hold the one that the candidate was trained under."""
+    """The problem's logs must be whole, and hold the version that the candidate was trained under and its look at the
+    lockbox."""
     found.versions()
+    looks.check(found)
     return []
 
 

@@ -1,6 +1,7 @@
 """Whatever is changed by hand, `verify` names it. The attacker owns MLflow's database and files, not the keys."""
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,21 @@ def removed_link(home: Path) -> Callable[[], None]:
     before = path.read_bytes()
     path.unlink()
     return lambda: put_back(path, before)
+
+
+def forgotten_look(home: Path) -> Callable[[], None]:
+    """All looks, as if the lockbox were fresh."""
+    folder = home / "evidence" / "planted" / "looks"
+    aside = folder.with_name("looks-aside")
+    folder.rename(aside)
+    return lambda: shutil.move(aside, folder)
+
+
+def rewritten_look(home: Path) -> Callable[[], None]:
+    def unsigned(content: bytes) -> bytes:
+        return json.dumps(json.loads(content) | {"signatures": []}).encode()
+
+    return edited(home / "evidence" / "planted" / "looks" / "000001.json", unsigned)
 
 
 def removed_approval(home: Path) -> Callable[[], None]:
@@ -157,6 +173,8 @@ CHANGES: list[tuple[Callable[[Path], Callable[[], None]], str]] = [
     (moved_alias, "alias planted.live@champion: points to version 2, not authorised; the signed log says version 1"),
     (edited_lockbox, "snapshot lockbox: version 0"),
     (edited_decision, "file decide/decision.json: altered"),
+    (forgotten_look, "log looks: does not hold the look that planted/1 had at its lockbox"),
+    (rewritten_look, "log looks: entry 000001.json is altered"),
     (other_source, "version planted/1: registered from models:/"),
 ]
 
