@@ -22,14 +22,20 @@ import numpy as np
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
+COMPILED = "kernels"  # a module of features that compiles itself when it is loaded
 
-def package(path: Path) -> str:
-    """Load a package with all its modules, so that its folder is not needed again; returns the name it got."""
+
+def package(path: Path, without: str | None = None) -> str:
+    """Load a package with all its modules, so that its folder is not needed again; returns the name it got.
+
+    `without`: a module that is loaded later or not at all.
+    """
     name = f"{path.name}_{uuid4().hex}"
     with no_bytecode():
         loaded(name, path / "__init__.py")
         for module in pkgutil.iter_modules([str(path)]):
-            importlib.import_module(f"{name}.{module.name}")
+            if module.name != without:
+                importlib.import_module(f"{name}.{module.name}")
     return name
 
 
@@ -65,12 +71,13 @@ class Scorer(PythonModel):  # type: ignore[misc]
         folder = Path(context.artifacts["parameters"])
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
         self.spec = spec
-        features = package(Path(context.artifacts["features"]))
+        features = package(Path(context.artifacts["features"]), without=COMPILED)
         self.engine, self.sides = sys.modules[f"{features}.engine"], sys.modules[f"{features}.side"].sides
         own = context.artifacts.get("own")
         self.own = self.engine.own_features(Path(own).read_text()) if own else {}
-        # Now, not at the first score: compiling takes seconds.
-        self.engine.prepare(spec["features"])
+        # Now, not at the first score, and only where it is needed: compiling takes seconds.
+        with no_bytecode():
+            self.engine.prepare(spec["features"])
         inference = sys.modules[package(Path(context.artifacts["inference"])) + ".catalogue"]
         self.predictor = inference.load(spec["family"], files)
 
