@@ -46,6 +46,7 @@ from tasks.domain.simulate.research import simulate
 NAMES, SECTORS, SESSIONS, NIGHTS = 30, 5, 1500, 50
 PLANTED = (0.01, 0.02, 0.03, 0.05)
 NOISE_MODELS = (50, 500)
+LAGS = 12  # returns that a model of noise looks at
 CUTS, CONFIDENCE = 5, 0.99
 THRESHOLD = 0.01  # of the lockbox's rank IC, as people set it
 WINDOW = 21  # sessions whose return is the signal
@@ -217,26 +218,32 @@ def noise_world(asked: tuple[int, int]) -> Judged:
     start = lockbox_start(made.bars)
     prices = trading.prices_of(made.bars[made.bars["timestamp"] < start])
     labels = forward_return(prices.close, problem.horizon)
-    models = [noise_model(seed * 1000 + number) for number in range(count)]
+    known = lagged(prices.close)
+    drawn = np.random.default_rng(seed).normal(size=(count, LAGS))
     ratios, ranks = [], []
-    for model in models:
-        scores = model(made.bars[made.bars["timestamp"] < start])
+    for weights in drawn:
+        scores = weighted(known, weights, prices.close)
         equity = simulate(target_weights(scores, problem.strategy), prices, problem.strategy).equity
         ratios.append(float(np.nan_to_num(metrics.sharpe_ratio(metrics.simple_returns(equity), 1))))
         ranks.append(float(metrics.rank_ic_series(scores, labels).mean()))
     best = int(np.argmax(ratios))
-    return judge(made, start, models[best], ratios, ranks[best])
+
+    def model(bars: pd.DataFrame) -> pd.DataFrame:
+        close = table(bars)
+        return weighted(lagged(close), drawn[best], close)
+
+    return judge(made, start, model, ratios, ranks[best])
 
 
-def noise_model(seed: int) -> Model:
-    """Weights drawn at random on past returns: as worthless as any, and as causal, as a model that was fitted."""
-    weights = np.random.default_rng(seed).normal(size=12)
+def lagged(close: pd.DataFrame) -> np.ndarray:
+    """Past returns of each name, lags × sessions × names, 0 where unknown."""
+    moved = np.log(close).diff()
+    return np.stack([moved.shift(lag).fillna(0.0).to_numpy() for lag in range(LAGS)])
 
-    def score(bars: pd.DataFrame) -> pd.DataFrame:
-        moved = np.log(bars.pivot(index="timestamp", columns="instrument", values="close")).diff()
-        return sum(weight * moved.shift(lag).fillna(0.0) for lag, weight in enumerate(weights)).where(moved.notna())  # type: ignore[union-attr]
 
-    return score
+def weighted(known: np.ndarray, weights: np.ndarray, close: pd.DataFrame) -> pd.DataFrame:
+    """A model of noise: past returns at weights drawn at random, as causal as a fitted one and as worthless."""
+    return pd.DataFrame(np.tensordot(weights, known, 1), close.index, close.columns).where(close.notna())
 
 
 def nights_of(seed: int) -> tuple[int, list[Judged]]:
