@@ -11,6 +11,8 @@ from tasks.domain import names
 from tasks.progress import step
 from tasks.recording import recorded
 
+SHOWN = ("figures", "years", "sensitivity", "engines_differ")  # of the report; those made before had fewer
+
 
 @flow(name="backtest", log_prints=True)
 def backtest(model: str) -> dict[str, Any]:
@@ -27,8 +29,7 @@ def backtest(model: str) -> dict[str, Any]:
             trade_lockbox(found)
         candidates.describe(found)
         told = json.loads(found.file(names.BACKTEST, names.BACKTEST_REPORT))
-        shown = ("figures", "years", "sensitivity", "engines_differ")
-        return {"model": model, "new": new} | {part: told[part] for part in shown}
+        return {"model": model, "new": new} | {part: told.get(part, {}) for part in SHOWN}
 
 
 def trade_lockbox(found: candidates.Candidate) -> None:

@@ -141,7 +141,7 @@ def backtested(result: dict[str, Any]) -> None:
     forms = {"total_return": "{:+.2%}", "sharpe_ratio": "{:+.2f}", "max_drawdown": "{:.2%}", "benchmark": "{:+.2%}"}
     lines("year", result["years"], forms)
     lines("had it been", result["sensitivity"], {**forms, "annual_return": "{:+.2%}"})
-    if result["engines_differ"] is not None:
+    if result["engines_differ"]:
         out.print(f"[red]✗ the two engines differ[/]: {escape(result['engines_differ'])}")
 
 

@@ -20,7 +20,7 @@ WALKED = (
 )
 
 
-SHORTEST_BLOCK = 10  # bars of a history that stay together, on average
+SHORTEST_BLOCK = 10.0  # bars
 
 
 class Step(NamedTuple):
@@ -76,7 +76,7 @@ def study(
     equity, returns, periods = traded.result.equity, traded.returns, measured.periods
     # Positions are held from one decision to the next, so returns may depend on one another as long.
     held = strategy.rebalance_sessions if isinstance(strategy.rebalance_sessions, int) else round(periods / 12)
-    luck = sensitivity.luck(traded.weights, traded.prices, strategy, max(SHORTEST_BLOCK, 2 * held), seed)
+    luck = sensitivity.luck(traded.weights, traded.prices, strategy, block_of(measured, held), seed)
     states = market_states(prices.close)[["market", "volatility"]]
     return Study(
         strategy,
@@ -93,6 +93,13 @@ def study(
         luck,
         first_difference(traded.result, traded.second),
     )
+
+
+def block_of(measured: Measured, held: int) -> float:
+    """Bars of a history that stay together on average: twice as long as positions are held, so that most decisions keep
+    their consequences; but a fifth of all at most, or histories would hardly differ."""
+    longest = max(float(held), float(measured.trips["bars"].mean()) if len(measured.trips) else 0.0)
+    return max(SHORTEST_BLOCK, min(2 * longest, len(measured.result.equity) / 5))
 
 
 def by_luck(luck: pd.DataFrame, periods: float) -> dict[str, float]:
