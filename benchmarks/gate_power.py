@@ -6,7 +6,8 @@ shipped problem under the shipped policy; only Prefect, MLflow and signatures ar
 
 - worthless: no signal; the usual search, or the best of 50 or of 500 models of noise.
 - nightly: one worthless market, retrained every night for 50 nights; accepted on any of them counts.
-- worthy: a signal of a known rank IC drives returns; an oracle that knows it tests it on the same lockbox at 1 %.
+- worthy: a signal of a known rank IC drives returns; an oracle that knows it, though not how far each name moves, tests
+  it on the same lockbox at 1 %.
 - cheating: models that know what they should not, each of which must be refused, and a gate that names why among those
   that failed.
 
