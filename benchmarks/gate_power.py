@@ -48,7 +48,7 @@ NAMES, SECTORS, SESSIONS, NIGHTS = 30, 5, 1500, 50
 PLANTED = (0.01, 0.02, 0.03, 0.05)
 NOISE_MODELS = (50, 500)
 LAGS = 12  # returns that a model of noise looks at
-CUTS, CONFIDENCE = 5, 0.99
+CONFIDENCE = 0.99
 THRESHOLD = 0.01  # of the lockbox's rank IC, as people set it
 WINDOW = 21  # sessions whose return is the signal
 
@@ -181,16 +181,8 @@ def figures(
     bars: pd.DataFrame, inside: accuracy.Lockbox, model: Model, scores: pd.DataFrame, trials: list[float]
 ) -> dict[str, float]:
     problem, _ = setting()
-    cuts = probes.cut_dates(pd.DatetimeIndex(inside.scores.index), CUTS)
-    found = {
-        "truncation": probes.truncation(model, bars, scores, cuts),
-        "perturbation": probes.perturbation(model, bars, scores, cuts, problem.seed),
-        "repetition": probes.repetition(model, bars, scores),
-        "renaming": probes.renaming(model, bars, scores),
-        "displacement": probes.displacement(model, bars, scores),
-    }
-    told = {f"probe.{name}_gap": finding.gap for name, finding in found.items()}
-    told |= {f"probe.{name}_order": finding.order for name, finding in found.items()}
+    judged = pd.DatetimeIndex(inside.scores.index)
+    told = probes.figures(probes.every(model, bars, scores, judged, problem.seed))
     told["probe.rescaling_share"] = probes.rescaling(model, bars, scores)
     told |= accuracy.accuracy(inside, problem.horizon, problem.strategy.long_fraction, problem.seed)
     prices = trading.prices_of(bars)

@@ -5,11 +5,10 @@ as well. The hurdle of the deflated Sharpe ratio grows with the trials of all of
 these very sessions have been asked.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks import evidence, lake
+from tasks import evidence, freeze, lake
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
@@ -36,7 +35,7 @@ def record(found: Candidate) -> float:
         with exclusive(f"{found.model}-looks", wait=True):
             if all(entry["candidate"] != found.id for entry in entries(found.model)):
                 seen = {"lockbox": snapshot.digest(lake.LOCKBOX), "first": first, "last": last}
-                content = {"candidate": found.id, "model": found.reference, "at": now()} | seen
+                content = {"candidate": found.id, "model": found.reference, "at": freeze.now()} | seen
                 evidence.append_chained(folder, PAYLOAD, content, evidence.signer(names.VALIDATOR), names.VALIDATOR)
             return float(sum(entry["last"] >= first and entry["first"] <= last for entry in entries(found.model)))
     except OSError as fault:
@@ -55,7 +54,3 @@ def check(found: Candidate) -> None:
     """
     if LOOKS in found.figures(names.VALIDATE) and all(each["candidate"] != found.id for each in entries(found.model)):
         raise VerificationFailed(f"log looks: does not hold the look that {found.reference} had at its lockbox")
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

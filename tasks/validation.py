@@ -20,7 +20,6 @@ from tasks.domain.trading import prices_of, trade
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest, signed_file
 
-CUTS = 5
 REPETITIONS = 100
 SAME = 1e-9
 SESSIONS = 512  # about two years: what a desk keeps at hand to score a new session
@@ -30,15 +29,7 @@ SESSIONS = 512  # about two years: what a desk keeps at hand to score a new sess
 def probe(case: Case) -> dict[str, probes.Finding]:
     """Put the questions that a causal, deterministic model answers the same."""
     sessions = pd.DatetimeIndex(case.lockbox.scores.index)
-    cuts = probes.cut_dates(sessions, CUTS)
-    seed = case.problem.seed
-    return {
-        "truncation": probes.truncation(case.score, case.bars, case.scores, cuts),
-        "perturbation": probes.perturbation(case.score, case.bars, case.scores, cuts, seed),
-        "repetition": probes.repetition(case.score, case.bars, case.scores),
-        "renaming": probes.renaming(case.score, case.bars, case.scores),
-        "displacement": probes.displacement(case.score, case.bars, case.scores),
-    }
+    return probes.every(case.score, case.bars, case.scores, sessions, case.problem.seed)
 
 
 @task(cache_policy=NO_CACHE)
@@ -150,8 +141,7 @@ def champion(problem: str) -> Candidate | None:
 @task(cache_policy=NO_CACHE)
 def report(case: Case, found: dict[str, probes.Finding], figures: accuracy.Figures, record: Record) -> accuracy.Figures:
     """Write validation.json and the pictures; returns the figures that could be computed."""
-    gaps = {f"probe.{name}_gap": finding.gap for name, finding in found.items()}
-    gaps |= {f"probe.{name}_order": finding.order for name, finding in found.items()}
+    gaps = probes.figures(found)
     kept = accuracy.finite(gaps | figures)
     content: dict[str, Any] = {
         "model": case.candidate.reference,

@@ -3,12 +3,13 @@
 None of them knows how the model was made; each returns figures and, where it fails, the first date that matters.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+CUTS = 5
 STRANGER = "X"  # the new names begin with
 EARLIER = pd.Timedelta(weeks=520)
 Model = Callable[[pd.DataFrame], pd.DataFrame]
@@ -29,6 +30,30 @@ class Finding(NamedTuple):
             return "scores are the same"
         ranks = f", and {self.order:.0%} of the ranks of a session" if self.order else ""
         return f"the score of {self.first.date()} changes (by up to {self.gap:.3g}){ranks}"
+
+
+def every(
+    score: Model, bars: pd.DataFrame, full: pd.DataFrame, judged: pd.DatetimeIndex, seed: int
+) -> dict[str, Finding]:
+    """All questions that have the same scores for an answer, by name.
+
+    Args:
+        full: scores of all bars. judged: sessions from which dates to cut at are taken. seed: of the disturbances.
+    """
+    cuts = cut_dates(judged, CUTS)
+    return {
+        "truncation": truncation(score, bars, full, cuts),
+        "perturbation": perturbation(score, bars, full, cuts, seed),
+        "repetition": repetition(score, bars, full),
+        "renaming": renaming(score, bars, full),
+        "displacement": displacement(score, bars, full),
+    }
+
+
+def figures(found: Mapping[str, Finding]) -> dict[str, float]:
+    """The findings as gates ask for them."""
+    gaps = {f"probe.{name}_gap": finding.gap for name, finding in found.items()}
+    return gaps | {f"probe.{name}_order": finding.order for name, finding in found.items()}
 
 
 def compare(reference: pd.DataFrame, other: pd.DataFrame) -> Finding:

@@ -51,14 +51,25 @@ def by_state(returns: pd.Series, states: pd.DataFrame, periods: float, lags: int
         20 bars are left out.
     """
     # A state is known at a close; the return that can still be earned in it is the next one.
-    known, lines = states.shift().reindex(returns.index), []
-    for kind in states.columns:
-        for state, values in returns.groupby(known[kind], sort=False):
-            if len(values) >= FEWEST:
-                error = mean_error(values.to_numpy(), returns.index.get_indexer(values.index), lags)
-                lines.append((str(kind), str(state), len(values), float(values.mean()) * periods, error * periods))
-    found = pd.DataFrame(lines, columns=["kind", "state", "bars", "annual_return", "standard_error"])
+    found = means_by_state(returns, states.shift().reindex(returns.index), lags)
+    found[["mean", "standard_error"]] *= periods
+    found = found.rename(columns={"count": "bars", "mean": "annual_return"})
     return found.sort_values(["kind", "state"], ignore_index=True, key=lambda part: part.replace(ORDER))
+
+
+def means_by_state(values: pd.Series, states: pd.DataFrame, lags: int) -> pd.DataFrame:
+    """Means of values in order of time in each state, with the standard error that dependence over `lags` leaves.
+
+    `states`: the same times × kinds of state. Returns `kind`, `state`, `count`, `mean`, `standard_error`; states of
+    fewer than 20 values are left out.
+    """
+    lines = []
+    for kind in states.columns:
+        for state, part in values.groupby(states[kind], sort=False):
+            if len(part) >= FEWEST:
+                error = mean_error(part.to_numpy(), values.index.get_indexer(part.index), lags)
+                lines.append((str(kind), str(state), len(part), float(part.mean()), error))
+    return pd.DataFrame(lines, columns=["kind", "state", "count", "mean", "standard_error"])
 
 
 def rolling_sharpe(returns: pd.Series, periods: float) -> pd.Series:

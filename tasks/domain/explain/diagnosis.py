@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tasks.domain.analysis.stretches import means_by_state
 from tasks.domain.statistics import mean_error
 
 GROUPS, BINS = 5, 10
-FEWEST = 20  # sessions on which a state of the market is judged
 
 
 class Calibration(NamedTuple):
@@ -98,13 +98,7 @@ def by_state(rank_ic: pd.Series, states: pd.DataFrame, reach: int) -> pd.DataFra
         rank_ic: of each judged session, in order of time. states: sessions × kinds of state (`market_states`).
 
     Returns:
-        `kind`, `state`, `sessions`, `rank_ic`, `standard_error`; states of fewer than FEWEST sessions are left out.
+        `kind`, `state`, `sessions`, `rank_ic`, `standard_error`; states of fewer than 20 sessions are left out.
     """
-    known, lines = states.reindex(rank_ic.index), []
-    for kind in states.columns:
-        for state, values in rank_ic.groupby(known[kind], sort=False):
-            if len(values) >= FEWEST:
-                place = rank_ic.index.get_indexer(values.index)
-                error = mean_error(values.to_numpy(), place, reach - 1)
-                lines.append((str(kind), str(state), len(values), float(values.mean()), error))
-    return pd.DataFrame(lines, columns=["kind", "state", "sessions", "rank_ic", "standard_error"])
+    found = means_by_state(rank_ic, states.reindex(rank_ic.index), reach - 1)
+    return found.rename(columns={"count": "sessions", "mean": "rank_ic"})
