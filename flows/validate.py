@@ -34,7 +34,7 @@ def examine(found: candidates.Candidate) -> None:
     tags = {names.TAG_CANDIDATE: found.id}
     with recorded(found.model, names.VALIDATE, snapshot.as_of, snapshot.key, tags) as record:
         step("verifying signatures, loading the model")
-        looked = {looks.LOOKS: looks.record(found)}
+        earlier = looks.record(found)
         case = open_case(found)
         log_inputs(case, record)
         step("checking the scores")
@@ -44,8 +44,8 @@ def examine(found: candidates.Candidate) -> None:
         step("timing the scoring of a session")
         timed = validation.time_scoring(case)
         step("measuring on the lockbox")
-        measured = validation.measure(case, validation.every_trial(case))
+        measured = validation.measure(case, validation.every_trial(case), earlier)
         step("comparing with the champion")
         compared, champion_files = validation.compare_with_champion(case)
-        validation.report(case, probed, looked | rescaled | timed | measured | compared, record)
+        validation.report(case, probed, rescaled | timed | measured | compared, record)
     validation.complete(case, champion_files | suite_digests((SCORES,)), record)

@@ -16,6 +16,7 @@ from tasks.candidates import Candidate, candidate
 from tasks.cases import Case
 from tasks.domain import accuracy, criteria, names, probes
 from tasks.domain.errors import VerificationFailed
+from tasks.domain.spending import Look, skill
 from tasks.domain.trading import prices_of, trade
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest, signed_file
@@ -83,11 +84,14 @@ def outside(case: Case, scored: Sequence[str]) -> list[str]:
 
 
 @task(cache_policy=NO_CACHE)
-def measure(case: Case, trials: dict[str, float]) -> accuracy.Figures:
-    """Accuracy on the lockbox, and its net Sharpe ratio deflated by every trial ever recorded."""
+def measure(case: Case, trials: dict[str, float], earlier: Sequence[Look]) -> accuracy.Figures:
+    """Accuracy on the lockbox, whether that is more than chance after all `earlier` looks, and the net Sharpe ratio
+    deflated by every trial ever recorded."""
     problem = case.problem
     figures = accuracy.accuracy(case.lockbox, problem.horizon, problem.strategy.long_fraction, problem.seed)
-    traded = trade(case.lockbox.scores, prices_of(case.bars), problem.strategy)
+    prices = prices_of(case.bars)
+    figures |= skill(case.lockbox.scores, prices.close, problem.horizon, earlier)
+    traded = trade(case.lockbox.scores, prices, problem.strategy)
     scored = instruments(case)
     counts = {criteria.INSTRUMENTS: float(len(scored)), criteria.OUTSIDE: float(len(outside(case, scored)))}
     deflated = accuracy.deflated_sharpe(traded.returns, list(trials.values()))

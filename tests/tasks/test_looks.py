@@ -50,8 +50,8 @@ def asked(number: int, first: str = "2020-01-01", as_of: str = "2020-12-31", **t
 
 
 def test_a_candidate_looks_once_however_often_it_is_validated() -> None:
-    assert looks.record(asked(1)) == 1
-    assert looks.record(asked(1)) == 1
+    assert looks.record(asked(1)) == []
+    assert looks.record(asked(1)) == []
     [entry] = looks.entries("alpha")
     assert (entry["candidate"], entry["first"], entry["last"]) == ("1", "2020-01-01", "2020-12-31")
     content = next(looks.log_folder("alpha").glob("*.json")).read_bytes()
@@ -59,11 +59,12 @@ def test_a_candidate_looks_once_however_often_it_is_validated() -> None:
     assert evidence.signed_entry(content, looks.PAYLOAD, names.TRAINER) is None
 
 
-def test_those_on_any_of_the_same_sessions_count() -> None:
+def test_a_look_learns_of_those_before_it_and_of_no_later_ones() -> None:
     looks.record(asked(1, "2019-01-01", "2019-12-31"))
-    looks.record(asked(2, "2019-06-01", "2020-06-30"))
-    assert looks.record(asked(3, "2020-06-30", "2021-06-30")) == 2, "the first one ended before"
-    assert looks.record(asked(4, "2022-01-01", "2022-12-31")) == 1
+    [first] = looks.record(asked(2, "2019-06-01", "2020-06-30"))
+    assert (str(first.first.date()), str(first.last.date())) == ("2019-01-01", "2019-12-31")
+    assert len(looks.record(asked(3, "2020-06-30", "2021-06-30"))) == 2
+    assert looks.record(asked(2, "2019-06-01", "2020-06-30")) == [first], "asked again, to the same answer"
 
 
 def test_a_broken_log_takes_no_look() -> None:
