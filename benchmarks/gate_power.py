@@ -175,13 +175,19 @@ def judge(
     trials: list[float],
     validation_ic: float,
     earlier: Sequence[Look] = (),
+    brief: bool = False,
 ) -> Judged:
-    """All that the validator and the decision do, on one candidate, after `earlier` looks at the lockbox."""
+    """All that the validator and the decision do, on one candidate, after `earlier` looks at the lockbox.
+
+    `brief`: where skill is not shown, no probe is asked any more. The verdict is a refusal with or without them.
+    """
     problem, policy = setting()
     bars, close = made.bars, made.bars.pivot(index="timestamp", columns="instrument", values="close")
     scores, labels = model(bars), forward_return(close, problem.horizon)
     inside = accuracy.inside(scores, close, labels, start)
-    told = figures(bars, inside, model, scores, trials) | skill(inside.scores, close, problem.horizon, earlier)
+    told = skill(inside.scores, close, problem.horizon, earlier)
+    lost = brief and told["lockbox.adjusted_p_value"] > ERROR
+    told |= traded(bars, inside, trials) | ({} if lost else asked(bars, inside, model, scores))
     verdict = decide(policy, accuracy.finite(told), asked_of_worlds(problem))
     daily = accuracy.rank_ic(inside)
     known = made.signal.loc[inside.labels.index, close.columns]
@@ -203,19 +209,20 @@ def asked_of_worlds(problem: Problem) -> list[Criterion]:
     return [each for each in problem.criteria() if each.figure != criteria.LATENCY]
 
 
-def figures(
-    bars: pd.DataFrame, inside: accuracy.Lockbox, model: Model, scores: pd.DataFrame, trials: list[float]
-) -> dict[str, float]:
+def asked(bars: pd.DataFrame, inside: accuracy.Lockbox, model: Model, scores: pd.DataFrame) -> dict[str, float]:
     problem, _ = setting()
     judged = pd.DatetimeIndex(inside.scores.index)
     told = probes.figures(probes.every(model, bars, scores, judged, problem.seed))
     told["probe.rescaling_share"] = probes.rescaling(model, bars, scores)
-    told |= accuracy.accuracy(inside, problem.horizon, problem.strategy.long_fraction, problem.seed)
+    return told | accuracy.accuracy(inside, problem.horizon, problem.strategy.long_fraction, problem.seed)
+
+
+def traded(bars: pd.DataFrame, inside: accuracy.Lockbox, trials: list[float]) -> dict[str, float]:
+    problem, _ = setting()
     prices = trading.prices_of(bars)
-    traded = trading.trade(inside.scores, prices, problem.strategy)
-    told |= accuracy.deflated_sharpe(traded.returns, trials)
-    told |= trading.figures(traded, trading.measure(traded, prices, problem.strategy))
-    return told | {"champion.present": 0.0}
+    found = trading.trade(inside.scores, prices, problem.strategy)
+    told = accuracy.deflated_sharpe(found.returns, trials)
+    return told | trading.figures(found, trading.measure(found, prices, problem.strategy)) | {"champion.present": 0.0}
 
 
 def lockbox_start(bars: pd.DataFrame) -> pd.Timestamp:
@@ -279,7 +286,9 @@ def nights_of(seed: int) -> tuple[int, list[Judged]]:
         start = lockbox_start(bars)
         model, ratios, validation_ic = searched(bars, start)
         trials += ratios
-        found.append(judge(World(bars, made.signal), start, model, list(trials), validation_ic, list(earlier)))
+        found.append(
+            judge(World(bars, made.signal), start, model, list(trials), validation_ic, list(earlier), brief=True)
+        )
         earlier.append(Look(start, bars["timestamp"].max()))
     return seed, found
 
