@@ -103,6 +103,12 @@ def candidate(model: str, version: int) -> Candidate:
     return Candidate(model, version, tag)
 
 
+def before(found: Candidate) -> list[Candidate]:
+    """Candidates of the same problem that were registered earlier, oldest first."""
+    tagged = [(int(each.version), each.tags.get(names.TAG_CANDIDATE)) for each in ledger.versions(found.model)]
+    return [Candidate(found.model, version, tag) for version, tag in tagged if tag and version < found.version]
+
+
 def describe(found: Candidate) -> None:
     """Write the version's description: links to every run behind it, for a person in MLflow's pages."""
     labels = {

@@ -11,7 +11,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import aliases, evidence, ledger, models, plots
+from tasks import aliases, candidates, evidence, ledger, models, plots
 from tasks.candidates import Candidate, candidate
 from tasks.cases import Case
 from tasks.domain import accuracy, criteria, names, probes
@@ -23,6 +23,7 @@ from tasks.recording import Record, attest, signed_file
 
 REPETITIONS = 100
 SAME = 1e-9
+SHARED = 0.5  # of the sessions of a candidate's trials
 SESSIONS = 512  # about two years: what a desk keeps at hand to score a new session
 
 
@@ -95,12 +96,31 @@ def measure(case: Case, trials: dict[str, float], earlier: Sequence[Look]) -> ac
     scored = instruments(case)
     counts = {criteria.INSTRUMENTS: float(len(scored)), criteria.OUTSIDE: float(len(outside(case, scored)))}
     deflated = accuracy.deflated_sharpe(traded.returns, list(trials.values()))
-    return figures | counts | deflated | accuracy.overfitting(trial_returns(case), problem.horizon, problem.seed)
+    returns, unreadable = trial_returns(case)
+    tried = accuracy.overfitting(returns, problem.horizon, problem.seed)
+    return figures | counts | deflated | tried | {"trials.candidates_unreadable": float(unreadable)}
 
 
-def trial_returns(case: Case) -> pd.DataFrame:
-    """What each trial of the candidate would have earned from session to session, as the trainer signed it."""
-    return pd.read_parquet(io.BytesIO(case.candidate.file(names.TRAIN, names.TRIAL_RETURNS)))
+def trial_returns(case: Case) -> tuple[pd.DataFrame, int]:
+    """What each trial of every candidate up to this one would have earned from session to session, as the trainer
+    signed it, on the sessions that they share; and how many earlier candidates' records cannot be read.
+
+    Those of a candidate that shares less than half of the sessions are left out: it was another time.
+    """
+    own = signed_returns(case.candidate)
+    joined, unreadable = {str(key): own[key] for key in own}, 0
+    for earlier in candidates.before(case.candidate):
+        try:
+            table = signed_returns(earlier).reindex(own.index)
+        except VerificationFailed:
+            unreadable += 1  # told as a figure; the verdict warns
+            continue
+        joined |= {str(key): table[key] for key in table if table[key].notna().mean() >= SHARED}
+    return pd.DataFrame(joined).dropna(), unreadable
+
+
+def signed_returns(found: Candidate) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(found.file(names.TRAIN, names.TRIAL_RETURNS)))
 
 
 def every_trial(case: Case) -> dict[str, float]:

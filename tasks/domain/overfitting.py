@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 DRAWS = 1000
 BLOCKS = 16  # 12,870 ways to halve them
 ALIKE = 0.1  # a distance of trials: correlations above 0.98
+CUTS = 64  # numbers of clusters that are tried
 CHUNK = 1024  # halvings looked at together, which bounds memory
 
 
@@ -104,7 +105,8 @@ def effective_trials(returns: Floats) -> int:
     silhouette is largest (López de Prado & Lewis 2019, "Detection of false investment strategies using unsupervised
     learning methods", with hierarchical clusters in place of k-means).
 
-    Trials that do not vary are one cluster. Trials that are one another's copies are one.
+    Every number of clusters is tried up to CUTS of them, beyond that so many, evenly on a logarithmic scale. Trials
+    that do not vary are one cluster. Trials that are one another's copies are one.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
@@ -119,7 +121,9 @@ def effective_trials(returns: Floats) -> int:
     if distance.max() < ALIKE:
         return 1 + still
     tree = linkage(squareform(distance, checks=False), "average")
-    cuts = [fcluster(tree, count, "maxclust") for count in range(2, len(distance))]
+    most = len(distance) - 1
+    counts = range(2, most + 1) if most <= CUTS else np.unique(np.geomspace(2, most, CUTS).round().astype(int)).tolist()
+    cuts = [fcluster(tree, count, "maxclust") for count in counts]
     scored = [silhouette_score(distance, cut, metric="precomputed") for cut in cuts if len(np.unique(cut)) > 1]
     best = int(np.unique(cuts[int(np.argmax(scored))]).size) if scored else len(distance)
     return best + still
