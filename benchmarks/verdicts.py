@@ -1,0 +1,128 @@
+"""What the validator says of all nine families on real data, why, and what asking costs beside training.
+
+Each family is a problem of its own, retrained by the command that users run, on the embedded data and on a panel of 404
+names (both with the features that closes alone allow). Told are the verdict with the gates that failed, the figures it
+rests on, and the seconds of the training and of the validation as their MLflow runs have them. A problem that searches
+tries what the shipped one does; other families have their default parameters. Deep families need `make deep`. Prints a
+table per panel, the slowest questions, and, as its last line, one JSON object.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from families import Setting, problem_file, retrain
+from features import CHECKOUT, REAL, SHARED
+
+FIGURES = (
+    "lockbox.rank_ic",
+    "lockbox.adjusted_p_value",
+    "lockbox.deflated_sharpe_ratio",
+    "backtest.total_return",
+    "backtest.sharpe_ratio",
+    "backtest.max_drawdown",
+)
+HEAD = "    family   verdict  rank IC    adj. p    DSR    return  Sharpe   fall  train s  valid. s  ratio  failed"
+
+
+def told(name: str) -> dict[str, Any]:
+    """The signed verdict and figures of version 1, and the seconds of the stages that made them."""
+    from tasks import candidates, evidence, ledger
+    from tasks.domain import names
+
+    found = candidates.candidate(name, 1)
+    verdict = found.decision()
+    figures = found.figures(names.VALIDATE) | found.figures(names.BACKTEST)
+
+    def seconds(stage: str) -> float:
+        run = ledger.client().get_run(evidence.read_statement(found.folder, stage).run_id).info
+        return (run.end_time - run.start_time) / 1000
+
+    failed = [
+        each["figure"] for each in verdict["findings"] if (each["outcome"], each["severity"]) == ("fail", "block")
+    ]
+    validation = json.loads(found.file(names.VALIDATE, names.VALIDATION))
+    return {
+        "accepted": verdict["accepted"],
+        "failed": sorted({each["figure"] for each in blocked}),
+        "figures": {figure: figures.get(figure, float("nan")) for figure in FIGURES},
+        "train_s": seconds(names.TRAIN),
+        "validate_s": seconds(names.VALIDATE),
+        "questions": validation.get("seconds", {}),
+    }
+
+
+def report(family: str, found: dict[str, Any]) -> None:
+    rank_ic, p, deflated, total, sharpe, deepest = (found["figures"][figure] for figure in FIGURES)
+    print(
+        f"{family:>10}  {'accepted' if found['accepted'] else 'refused':>8}  {rank_ic:+.4f}  {p:8.2g}  {deflated:5.2f}"
+        f"  {total:+8.1%}  {sharpe:+.2f}  {deepest:6.1%}  {found['train_s']:7.1f}  {found['validate_s']:7.1f}"
+        f"  {found['validate_s'] / found['train_s']:5.2f}  {', '.join(found['failed'])}",
+        flush=True,
+    )
+
+
+def slowest(results: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean seconds of each question, slowest first."""
+    spent = defaultdict[str, list[float]](list)
+    for found in results:
+        for question, seconds in found["questions"].items():
+            spent[question].append(seconds)
+    return {name: float(np.mean(each)) for name, each in sorted(spent.items(), key=lambda at: -np.mean(at[1]))}
+
+
+def main() -> None:
+    from tasks.domain.complexity import TIERS
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--families", nargs="+", default=list(TIERS), choices=list(TIERS))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("COUNTERSIGN_TEST_DATA", SHARED)))
+    options = parser.parse_args()
+    settings = [Setting("embedded", None, "price_only"), Setting("real", options.data / REAL, "price_only")]
+    results: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["COUNTERSIGN_HOME"] = str(Path(scratch) / "state")
+        from tasks.home import prepare
+
+        prepare()
+        for setting in settings:
+            if setting.data is not None and not setting.data.is_file():
+                print(f"{setting.title}: left out, {setting.data} is not there (COUNTERSIGN_TEST_DATA or --data)")
+                continue
+            print(f"\n{setting.title}, {setting.features}")
+            print(HEAD)
+            results[setting.title] = {}
+            for family in options.families:
+                path = problem_file(Path(scratch), setting, family)
+                retrain(path, setting.data)
+                results[setting.title][family] = told(path.stem)
+                report(family, results[setting.title][family])
+    every = [found for families in results.values() for found in families.values()]
+    questions = slowest(every)
+    print("\nMean seconds of each question, slowest first")
+    for question, seconds in questions.items():
+        print(f"{seconds:8.2f}  {question}")
+    ratios = [found["validate_s"] / found["train_s"] for found in every]
+    print(
+        json.dumps(
+            {
+                "verdicts": len(every),
+                "accepted": sum(found["accepted"] for found in every),
+                "validation_over_training": {"median": float(np.median(ratios)), "largest": max(ratios)},
+                "questions": questions,
+                "table": results,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.path.insert(0, str(CHECKOUT))
+    main()
