@@ -43,9 +43,7 @@ def told(name: str) -> dict[str, Any]:
         run = ledger.client().get_run(evidence.read_statement(found.folder, stage).run_id).info
         return (run.end_time - run.start_time) / 1000
 
-    failed = [
-        each["figure"] for each in verdict["findings"] if (each["outcome"], each["severity"]) == ("fail", "block")
-    ]
+    blocked = [each for each in verdict["findings"] if (each["outcome"], each["severity"]) == ("fail", "block")]
     validation = json.loads(found.file(names.VALIDATE, names.VALIDATION))
     return {
         "accepted": verdict["accepted"],
