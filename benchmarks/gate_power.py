@@ -28,23 +28,24 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.tree import DecisionTreeRegressor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from tasks.configuration import load_policy, load_problem
-from tasks.domain import accuracy, criteria, evaluation, metrics, probes, trading
+from tasks.domain import accuracy, criteria, evaluation, metrics, probes, statistics, trading
 from tasks.domain.criteria import Criterion
 from tasks.domain.families.catalogue import fit
 from tasks.domain.families.trial import Trial, grid
 from tasks.domain.features.engine import compute
 from tasks.domain.gates import Policy, decide
 from tasks.domain.inference.catalogue import load
-from tasks.domain.labels import forward_return
+from tasks.domain.labels import forward_return, reach
 from tasks.domain.problem import Problem
 from tasks.domain.selection import Scored, one_standard_error
 from tasks.domain.simulate.portfolio import target_weights
 from tasks.domain.simulate.research import simulate
-from tasks.domain.spending import ERROR, Look, skill
+from tasks.domain.spending import ERROR, Look, session_rank_ic, skill
 
 SECTORS, NIGHTS = 5, 50
 
@@ -57,11 +58,22 @@ class Size(NamedTuple):
 LARGE, SMALL = Size(100, 2520), Size(30, 1500)
 PLANTED = (0.01, 0.02, 0.03, 0.05)
 NOISE_MODELS = (50, 500)
+VERDICTS = 30  # looks at one lockbox that a cheat learns from
 LAGS = 12  # returns that a model of noise looks at
 THRESHOLD = 0.01  # of the lockbox's rank IC, as people set it
 WINDOW = 21  # sessions whose return is the signal
 
 Model = Callable[[pd.DataFrame], pd.DataFrame]
+
+
+class Trained(NamedTuple):
+    """A candidate as its trainer hands it over: session Sharpe ratios of all `trials`, and what cross-validation says
+    of the chosen one."""
+
+    model: Model
+    trials: list[float]
+    rank_ic: float
+    error: float
 
 
 class World(NamedTuple):
@@ -140,8 +152,8 @@ def setting() -> tuple[Problem, Policy]:
 HORIZON = 5
 
 
-def searched(bars: pd.DataFrame, start: pd.Timestamp) -> tuple[Model, list[float], float]:
-    """What training makes of the development part: the model, each trial's Sharpe ratio, the chosen one's rank IC."""
+def searched(bars: pd.DataFrame, start: pd.Timestamp) -> Trained:
+    """What training makes of the development part."""
     problem, _ = setting()
     known = evaluation.panel(bars[bars["timestamp"] < start], problem)
     trials = [trial for family in problem.families for trial in grid(family)]
@@ -152,7 +164,9 @@ def searched(bars: pd.DataFrame, start: pd.Timestamp) -> tuple[Model, list[float
     ]
     chosen = one_standard_error(scored).number
     files = fit(trials[chosen], known.sample(np.ones(len(known.y), dtype=bool)), problem.seed)
-    return box(trials[chosen], files), [each.session_sharpe_ratio for each in found], found[chosen].rank_ic
+    best = found[chosen]
+    ratios = [each.session_sharpe_ratio for each in found]
+    return Trained(box(trials[chosen], files), ratios, best.rank_ic, best.standard_error)
 
 
 def box(trial: Trial, files: dict[str, bytes]) -> Model:
@@ -171,9 +185,7 @@ def box(trial: Trial, files: dict[str, bytes]) -> Model:
 def judge(
     made: World,
     start: pd.Timestamp,
-    model: Model,
-    trials: list[float],
-    validation_ic: float,
+    trained: Trained,
     earlier: Sequence[Look] = (),
     brief: bool = False,
 ) -> Judged:
@@ -183,11 +195,12 @@ def judge(
     """
     problem, policy = setting()
     bars, close = made.bars, made.bars.pivot(index="timestamp", columns="instrument", values="close")
-    scores, labels = model(bars), forward_return(close, problem.horizon)
+    scores, labels = trained.model(bars), forward_return(close, problem.horizon)
     inside = accuracy.inside(scores, close, labels, start)
     told = skill(inside.scores, close, problem.horizon, earlier)
     lost = brief and told["lockbox.adjusted_p_value"] > ERROR
-    told |= traded(bars, inside, trials) | ({} if lost else asked(bars, inside, model, scores))
+    told |= accuracy.surprise(accuracy.rank_ic(inside), trained.rank_ic, trained.error, problem.horizon)
+    told |= traded(bars, inside, trained.trials) | ({} if lost else asked(bars, inside, trained.model, scores))
     verdict = decide(policy, accuracy.finite(told), asked_of_worlds(problem))
     daily = accuracy.rank_ic(inside)
     known = made.signal.loc[inside.labels.index, close.columns]
@@ -197,7 +210,7 @@ def judge(
         tuple(finding.figure for finding in verdict.findings if finding.outcome == "fail"),
         float(daily.mean()),
         float(stats.ttest_1samp(daily, 0).statistic),
-        validation_ic,
+        trained.rank_ic,
         told["lockbox.deflated_sharpe_ratio"],
         told["lockbox.p_value"],
         oracle,
@@ -234,7 +247,7 @@ def searched_world(asked: tuple[int, float]) -> Judged:
     seed, rank_ic = asked
     made = world(seed, rank_ic)
     start = lockbox_start(made.bars)
-    return judge(made, start, *searched(made.bars, start))
+    return judge(made, start, searched(made.bars, start))
 
 
 def noise_world(asked: tuple[int, int]) -> Judged:
@@ -246,19 +259,25 @@ def noise_world(asked: tuple[int, int]) -> Judged:
     labels = forward_return(prices.close, problem.horizon)
     known = lagged(prices.close)
     drawn = np.random.default_rng(seed).normal(size=(count, LAGS))
-    ratios, ranks = [], []
+    ratios, ranks = list[float](), list[pd.Series]()
     for weights in drawn:
         scores = weighted(known, weights, prices.close)
         equity = simulate(target_weights(scores, problem.strategy), prices, problem.strategy).equity
         ratios.append(float(np.nan_to_num(metrics.sharpe_ratio(metrics.simple_returns(equity), 1))))
-        ranks.append(float(metrics.rank_ic_series(scores, labels).mean()))
+        ranks.append(metrics.rank_ic_series(scores, labels))
     best = int(np.argmax(ratios))
 
     def model(bars: pd.DataFrame) -> pd.DataFrame:
         close = table(bars)
         return weighted(lagged(close), drawn[best], close)
 
-    return judge(made, start, model, ratios, ranks[best])
+    return judge(made, start, Trained(model, ratios, *promised(ranks[best])))
+
+
+def promised(ranks: pd.Series) -> tuple[float, float]:
+    """Mean and standard error of a rank IC by session."""
+    values = ranks.to_numpy(dtype=float)
+    return float(values.mean()), statistics.mean_error(values, np.arange(len(values)), reach(HORIZON))
 
 
 def lagged(close: pd.DataFrame) -> np.ndarray:
@@ -408,6 +427,35 @@ def mute(made: World) -> Model:
     return lambda bars: moved(bars).where(stored.reindex(table(bars).index).fillna(0.0) > stored.median(), axis=0)
 
 
+def fitted_on_the_lockbox(made: World) -> Model:
+    """A tree that has learned every row by heart, those of the lockbox too; its cross-validation was honest."""
+    problem, _ = setting()
+    everything = evaluation.panel(made.bars, problem)
+    sample = everything.sample(np.isfinite(everything.y))
+    tree = DecisionTreeRegressor(random_state=problem.seed).fit(sample.x, sample.y)
+
+    def score(bars: pd.DataFrame) -> pd.DataFrame:
+        rows = compute(problem.features, bars)
+        whole = np.isfinite(rows.x).all(axis=1)
+        found = np.full(len(rows.x), np.nan)
+        found[whole] = tree.predict(rows.x[whole])
+        scored = pd.DataFrame({"timestamp": rows.timestamp, "instrument": rows.instrument, "score": found})
+        return scored.pivot(index="timestamp", columns="instrument", values="score")
+
+    return score
+
+
+def made_of_verdicts(made: World) -> Model:
+    """Models of noise, each judged on this lockbox before, summed up by the rank IC that its verdict told."""
+    start = lockbox_start(made.bars)
+    drawn = np.random.default_rng(1).normal(size=(VERDICTS, LAGS))
+    close = table(made.bars)
+    inside = close.index >= start
+    told = [session_rank_ic(weighted(lagged(close), each, close)[inside], close[inside], HORIZON) for each in drawn]
+    best = np.tensordot([each.mean() for each in told], drawn, 1)
+    return lambda bars: weighted(lagged(table(bars)), best, table(bars))
+
+
 CHEATS: dict[Callable[[World], Model], str] = {
     one_bar_ahead: "probe.truncation",
     target_as_feature: "probe.truncation",
@@ -426,13 +474,24 @@ CHEATS: dict[Callable[[World], Model], str] = {
     moody: "probe.repetition",
     order_of_the_rows: "probe.repetition",
     mute: "lockbox.score_coverage",
+    fitted_on_the_lockbox: "lockbox.rank_ic_surprise",
+    made_of_verdicts: "lockbox.adjusted_p_value",
 }
 
 
 def cheating_world(asked: tuple[int, int]) -> Judged:
+    """A cheat's cross-validation knows what it knows, but for rows of the lockbox, which it did not have."""
     seed, number = asked
-    made = world(seed)
-    return judge(made, lockbox_start(made.bars), list(CHEATS)[number](made), [0.01], 0.01)
+    made, cheat = world(seed, size=SMALL), list(CHEATS)[number]
+    start = lockbox_start(made.bars)
+    model = cheat(made)
+    known = made.bars[made.bars["timestamp"] < start]
+    honest = cheat in (fitted_on_the_lockbox, made_of_verdicts)
+    labels = forward_return(table(known), HORIZON)
+    ranks = metrics.rank_ic_series(model(known).reindex_like(labels), labels)
+    told = (0.0, promised(ranks)[1]) if honest else promised(ranks)
+    looks = [Look(start, made.bars["timestamp"].max())] * (VERDICTS if cheat is made_of_verdicts else 0)
+    return judge(made, start, Trained(model, [0.01], *told), looks)
 
 
 def tell_cheats(found: list[list[Judged]]) -> float:

@@ -96,6 +96,7 @@ def measure(case: Case, trials: dict[str, float], earlier: Sequence[Look]) -> ac
     scored = instruments(case)
     counts = {criteria.INSTRUMENTS: float(len(scored)), criteria.OUTSIDE: float(len(outside(case, scored)))}
     deflated = accuracy.deflated_sharpe(traded.returns, list(trials.values()))
+    figures |= accuracy.surprise(accuracy.rank_ic(case.lockbox), *promise(case), problem.horizon)
     returns, unreadable = trial_returns(case)
     tried = accuracy.overfitting(returns, problem.horizon, problem.seed)
     return figures | counts | deflated | tried | {"trials.candidates_unreadable": float(unreadable)}
@@ -117,6 +118,13 @@ def trial_returns(case: Case) -> tuple[pd.DataFrame, int]:
             continue
         joined |= {str(key): table[key] for key in table if table[key].notna().mean() >= SHARED}
     return pd.DataFrame(joined).dropna(), unreadable
+
+
+def promise(case: Case) -> tuple[float, float]:
+    """Rank IC of the chosen trial out of fold, and its standard error, as the trainer signed them."""
+    found = json.loads(case.candidate.file(names.TRAIN, names.TRIALS))
+    chosen = found["trials"][found["chosen"]]
+    return chosen["train.rank_ic"], chosen["train.rank_ic_standard_error"]
 
 
 def signed_returns(found: Candidate) -> pd.DataFrame:

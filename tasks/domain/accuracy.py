@@ -115,6 +115,22 @@ def deflated_sharpe(returns: pd.Series, trial_sharpe_ratios: list[float]) -> Fig
     }
 
 
+def surprise(series: pd.Series, promised: float, promised_error: float, horizon: int) -> Figures:
+    """Standard errors by which the lockbox's mean rank IC exceeds what cross-validation promised.
+
+    A model that was fitted on the lockbox as well knows it better than anything it was cross-validated on. Lockbox and
+    promise are taken to be independent; the lockbox's error allows for labels that overlap (`statistics.mean_error`).
+    NaN where either error is not known.
+
+    Args:
+        series: rank IC by session. promised, promised_error: of the chosen trial, as the trainer signed them.
+    """
+    values = series.to_numpy(dtype=float)
+    error = np.hypot(statistics.mean_error(values, np.arange(len(values)), reach(horizon)), promised_error)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {"lockbox.rank_ic_surprise": float((values.mean() - promised) / error) if len(values) else np.nan}
+
+
 def against_champion(challenger: pd.Series, champion: pd.Series, horizon: int, seed: int) -> Figures:
     """Paired difference of daily rank IC, challenger minus champion, on the sessions both have."""
     both = challenger.index.intersection(champion.index)

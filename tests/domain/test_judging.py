@@ -207,6 +207,26 @@ def test_more_or_wilder_trials_raise_the_hurdle_and_tame_ones_do_not_lower_it() 
     assert tame == few
 
 
+def test_a_lockbox_that_goes_far_better_than_promised_is_a_surprise_and_one_that_keeps_the_promise_is_none() -> None:
+    rng = np.random.default_rng(5)
+    series = pd.Series(rng.normal(0.05, 0.1, 400))
+    found = {
+        promised: accuracy.surprise(series, promised, 0.005, 5)["lockbox.rank_ic_surprise"]
+        for promised in (0.0, 0.05, 0.2)
+    }
+    assert found[0.0] > 4 > 2 > abs(found[0.05])
+    assert found[0.2] < -4
+    by_hand = (series.mean() - 0.05) / np.hypot(0.1 / np.sqrt(400), 0.005)
+    independent = accuracy.surprise(series, 0.05, 0.005, 0)["lockbox.rank_ic_surprise"]
+    assert independent == pytest.approx(by_hand, abs=0.3)
+
+
+@pytest.mark.parametrize(("sessions", "error"), [(0, 0.01), (1, 0.01), (50, np.nan)])
+def test_what_cannot_be_held_against_a_promise_is_no_figure(sessions: int, error: float) -> None:
+    series = pd.Series(np.linspace(0.0, 0.1, sessions))
+    assert accuracy.finite(accuracy.surprise(series, 0.0, error, 5)) == {}
+
+
 def test_lockbox_figures_of_a_perfect_and_a_reversed_model() -> None:
     rng = np.random.default_rng(4)
     index = pd.date_range("2020-01-01", periods=120)
