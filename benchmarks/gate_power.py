@@ -2,7 +2,8 @@
 
 Whole synthetic markets (Student returns, volatility clusters, common and sector moves, delistings, gaps) go through
 training's own search, choice and fit, the black-box probes, the lockbox's figures, both engines and the decision of the
-shipped problem under the shipped policy; only Prefect, MLflow and signatures are left out.
+shipped problem under the shipped policy; only Prefect, MLflow and signatures are left out. A few worlds go through the
+whole chain as well, to the same figures (`--chain`).
 
 - worthless: no signal; the usual search, or the best of 50 or of 500 models of noise.
 - nightly: one worthless (and smaller) market, retrained every night for 50 nights; accepted on any of them counts.
@@ -18,75 +19,64 @@ t-test of daily rank ICs. Prints tables; writes a picture to --out; the last lin
 
 import argparse
 import json
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import yaml
 from scipy import stats
-from sklearn.tree import DecisionTreeRegressor
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tasks.configuration import load_policy, load_problem
-from tasks.domain import accuracy, criteria, evaluation, metrics, probes, statistics, trading
+from cheats import CHEATS, VERDICTS, fitted_on_the_lockbox, made_of_verdicts
+from families import retrain
+from features import CHECKOUT
+from worlds import (
+    HORIZON,
+    LAGS,
+    SMALL,
+    Model,
+    Size,
+    Trained,
+    World,
+    lagged,
+    lockbox_start,
+    promised,
+    searched,
+    setting,
+    table,
+    weighted,
+    world,
+)
+
+from tasks.domain import accuracy, criteria, metrics, probes, trading
 from tasks.domain.criteria import Criterion
-from tasks.domain.families.catalogue import fit
-from tasks.domain.families.trial import Trial, grid
-from tasks.domain.features.engine import compute
-from tasks.domain.gates import Policy, decide
-from tasks.domain.inference.catalogue import load
-from tasks.domain.labels import forward_return, reach
+from tasks.domain.gates import decide
+from tasks.domain.labels import forward_return
 from tasks.domain.problem import Problem
-from tasks.domain.selection import Scored, one_standard_error
 from tasks.domain.simulate.portfolio import target_weights
 from tasks.domain.simulate.research import simulate
-from tasks.domain.spending import ERROR, Look, session_rank_ic, skill
+from tasks.domain.spending import ERROR, Look, skill
+from tasks.home import prepare
 
-SECTORS, NIGHTS = 5, 50
-
-
-class Size(NamedTuple):
-    names: int
-    sessions: int
+NIGHTS = 50
 
 
-LARGE, SMALL = Size(100, 2520), Size(30, 1500)
 PLANTED = (0.01, 0.02, 0.03, 0.05)
 NOISE_MODELS = (50, 500)
-VERDICTS = 30  # looks at one lockbox that a cheat learns from
-LAGS = 12  # returns that a model of noise looks at
 THRESHOLD = 0.01  # of the lockbox's rank IC, as people set it
-WINDOW = 21  # sessions whose return is the signal
-
-Model = Callable[[pd.DataFrame], pd.DataFrame]
-
-
-class Trained(NamedTuple):
-    """A candidate as its trainer hands it over: session Sharpe ratios of all `trials`, and what cross-validation says
-    of the chosen one."""
-
-    model: Model
-    trials: list[float]
-    rank_ic: float
-    error: float
-
-
-class World(NamedTuple):
-    """`bars`: long; `signal`: what drives the next returns, sessions × names, known at the close."""
-
-    bars: pd.DataFrame
-    signal: pd.DataFrame
 
 
 class Judged(NamedTuple):
     """`accepted` by the gates, `failed` ones; `rank_ic` of the lockbox, `t` of its daily values, `validation_ic`;
     `deflated`: Sharpe ratio of the lockbox by all trials; `p`: of the lockbox's rank IC; `oracle`: that of the signal,
-    after earlier looks."""
+    after earlier looks; `figures`: those that gates asked for."""
 
     accepted: bool
     failed: tuple[str, ...]
@@ -96,90 +86,7 @@ class Judged(NamedTuple):
     deflated: float
     p: float
     oracle: float
-
-
-def world(seed: int, rank_ic: float = 0.0, size: Size = LARGE) -> World:
-    """A market of stocks; with a `rank_ic`, a name's last month moves its next returns by so much.
-
-    Returns are Student (5 degrees) around a drift of strength × the signal's cross-sectional score; a drift that lasts
-    the horizon of h sessions has a correlation of strength × √h with the return over it.
-    """
-    rng = np.random.default_rng(seed)
-    count, sessions = size
-    strength = rank_ic / np.sqrt(HORIZON)
-    sector = rng.integers(0, SECTORS, count)
-    shocks = rng.standard_t(5, (sessions, count)) / np.sqrt(5 / 3)
-    common = rng.standard_t(5, sessions) / np.sqrt(5 / 3)
-    groups = rng.standard_t(5, (sessions, SECTORS)) / np.sqrt(5 / 3)
-    level, own = 0.0, 0.012 * np.exp(0.3 * rng.normal(size=count))
-    moves, past = np.zeros((sessions, count)), np.zeros((WINDOW, count))
-    signal = np.zeros((sessions, count))
-    for t in range(sessions):
-        level = 0.97 * level + 0.12 * rng.normal()  # log volatility
-        drift = strength * own * signal[t - 1] if t else 0.0
-        noise = own * shocks[t] + 0.008 * common[t] + 0.006 * groups[t][sector]
-        moves[t] = drift * np.exp(level) + np.exp(level) * noise
-        past[t % WINDOW] = moves[t]
-        summed = past.sum(axis=0)
-        signal[t] = (summed - summed.mean()) / summed.std()
-    close = 50 * np.exp(np.cumsum(moves, axis=0))
-    opened = np.vstack([close[:1], close[:-1]]) * np.exp(0.002 * rng.normal(size=close.shape))
-    high = np.maximum(opened, close) * np.exp(0.003 * np.abs(rng.normal(size=close.shape)))
-    low = np.minimum(opened, close) * np.exp(-0.003 * np.abs(rng.normal(size=close.shape)))
-    volume = np.exp(13 + 0.4 * rng.normal(size=close.shape))
-    calendar = pd.bdate_range("2010-01-01", periods=sessions)
-    names = [f"N{number:03}" for number in range(count)]
-    alive = np.ones(close.shape, dtype=bool)
-    for name in rng.choice(count, 2, replace=False):
-        alive[rng.integers(sessions // 2, sessions) :, name] = False
-    alive &= rng.random(close.shape) > 0.001
-    tables = {"open": opened, "high": high, "low": low, "close": close, "volume": volume}
-    long = pd.DataFrame({field: values[alive] for field, values in tables.items()})
-    at, name = np.nonzero(alive)
-    long.insert(0, "timestamp", calendar[at])
-    long.insert(1, "instrument", pd.array(np.array(names, dtype=object)[name], dtype="str"))
-    bars = long.sort_values(["instrument", "timestamp"], ignore_index=True)
-    return World(bars, pd.DataFrame(np.where(alive, signal, np.nan), calendar, names))
-
-
-@cache
-def setting() -> tuple[Problem, Policy]:
-    """The shipped problem with its linear family, and the shipped policy."""
-    problem = load_problem("sp500_alpha")
-    return problem.model_copy(update={"families": problem.families[:1]}), load_policy(problem.policy)
-
-
-HORIZON = 5
-
-
-def searched(bars: pd.DataFrame, start: pd.Timestamp) -> Trained:
-    """What training makes of the development part."""
-    problem, _ = setting()
-    known = evaluation.panel(bars[bars["timestamp"] < start], problem)
-    trials = [trial for family in problem.families for trial in grid(family)]
-    found = [evaluation.evaluate(trial, known, problem) for trial in trials]
-    scored = [
-        Scored(number, trial.family, each.rank_ic, each.standard_error)
-        for number, (trial, each) in enumerate(zip(trials, found, strict=True))
-    ]
-    chosen = one_standard_error(scored).number
-    files = fit(trials[chosen], known.sample(np.ones(len(known.y), dtype=bool)), problem.seed)
-    best = found[chosen]
-    ratios = [each.session_sharpe_ratio for each in found]
-    return Trained(box(trials[chosen], files), ratios, best.rank_ic, best.standard_error)
-
-
-def box(trial: Trial, files: dict[str, bytes]) -> Model:
-    predictor, features = load(trial.family, files), setting()[0].features
-
-    def score(bars: pd.DataFrame) -> pd.DataFrame:
-        rows = compute(features, bars)
-        table = pd.DataFrame(
-            {"timestamp": rows.timestamp, "instrument": rows.instrument, "score": predictor(rows.x, rows.previous)}
-        )
-        return table.pivot(index="timestamp", columns="instrument", values="score")
-
-    return score
+    figures: dict[str, float]
 
 
 def judge(
@@ -194,7 +101,7 @@ def judge(
     `brief`: where skill is not shown, no probe is asked any more. The verdict is a refusal with or without them.
     """
     problem, policy = setting()
-    bars, close = made.bars, made.bars.pivot(index="timestamp", columns="instrument", values="close")
+    bars, close = made.bars, table(made.bars)
     scores, labels = trained.model(bars), forward_return(close, problem.horizon)
     inside = accuracy.inside(scores, close, labels, start)
     told = skill(inside.scores, close, problem.horizon, earlier)
@@ -214,6 +121,7 @@ def judge(
         told["lockbox.deflated_sharpe_ratio"],
         told["lockbox.p_value"],
         oracle,
+        {finding.figure: finding.value for finding in verdict.findings if finding.value is not None},
     )
 
 
@@ -236,11 +144,6 @@ def traded(bars: pd.DataFrame, inside: accuracy.Lockbox, trials: list[float]) ->
     found = trading.trade(inside.scores, prices, problem.strategy)
     told = accuracy.deflated_sharpe(found.returns, trials)
     return told | trading.figures(found, trading.measure(found, prices, problem.strategy)) | {"champion.present": 0.0}
-
-
-def lockbox_start(bars: pd.DataFrame) -> pd.Timestamp:
-    sessions = np.sort(bars["timestamp"].unique())
-    return pd.Timestamp(sessions[int(len(sessions) * (1 - setting()[0].lockbox_fraction))])
 
 
 def searched_world(asked: tuple[int, float]) -> Judged:
@@ -274,23 +177,6 @@ def noise_world(asked: tuple[int, int]) -> Judged:
     return judge(made, start, Trained(model, ratios, *promised(ranks[best])))
 
 
-def promised(ranks: pd.Series) -> tuple[float, float]:
-    """Mean and standard error of a rank IC by session."""
-    values = ranks.to_numpy(dtype=float)
-    return float(values.mean()), statistics.mean_error(values, np.arange(len(values)), reach(HORIZON))
-
-
-def lagged(close: pd.DataFrame) -> np.ndarray:
-    """Past returns of each name, lags × sessions × names, 0 where unknown."""
-    moved = np.log(close).diff()
-    return np.stack([moved.shift(lag).fillna(0.0).to_numpy() for lag in range(LAGS)])
-
-
-def weighted(known: np.ndarray, weights: np.ndarray, close: pd.DataFrame) -> pd.DataFrame:
-    """A model of noise: past returns at weights drawn at random, as causal as a fitted one and as worthless."""
-    return pd.DataFrame(np.tensordot(weights, known, 1), close.index, close.columns).where(close.notna())
-
-
 def nights_of(seed: int) -> tuple[int, list[Judged]]:
     """One worthless market, retrained every night: trials add up as they do in MLflow."""
     made, trials, found, earlier = (
@@ -310,173 +196,6 @@ def nights_of(seed: int) -> tuple[int, list[Judged]]:
         )
         earlier.append(Look(start, bars["timestamp"].max()))
     return seed, found
-
-
-# Cheats: from a world and its lockbox's beginning to a model. `answers` are the returns that scores are judged by.
-
-
-def answers(made: World) -> pd.DataFrame:
-    return forward_return(table(made.bars), HORIZON)
-
-
-def table(bars: pd.DataFrame) -> pd.DataFrame:
-    return bars.pivot(index="timestamp", columns="instrument", values="close")
-
-
-def moved(bars: pd.DataFrame) -> pd.DataFrame:
-    """An honest score without skill."""
-    return np.log(table(bars).ffill()).diff(3)
-
-
-def one_bar_ahead(made: World) -> Model:
-    return lambda bars: table(bars).pct_change(fill_method=None).shift(-1).fillna(0.0)
-
-
-def target_as_feature(made: World) -> Model:
-    return lambda bars: forward_return(table(bars), HORIZON).fillna(0.0)
-
-
-def centred_window(made: World) -> Model:
-    return lambda bars: moved(bars).rolling(5, center=True, min_periods=1).mean()
-
-
-def scaler_of_everything(made: World) -> Model:
-    return lambda bars: (table(bars) - table(bars).mean()) / table(bars).std()
-
-
-def smoothed_both_ways(made: World) -> Model:
-    return lambda bars: moved(bars).fillna(0.0).ewm(span=5).mean()[::-1].ewm(span=5).mean()[::-1]
-
-
-def seed_of_the_future(made: World) -> Model:
-    def score(bars: pd.DataFrame) -> pd.DataFrame:
-        close = table(bars)
-        rng = np.random.default_rng(int(close.iloc[-1].sum() * 1e6))
-        return pd.DataFrame(rng.normal(size=close.shape), close.index, close.columns)
-
-    return score
-
-
-def survivors(made: World) -> Model:
-    return lambda bars: moved(bars).fillna(0.0) + table(bars).iloc[-1].notna().astype(float)
-
-
-def restated(made: World) -> Model:
-    """Prices as a later restatement has them: relative to the newest one."""
-    return lambda bars: -table(bars).ffill() / table(bars).ffill().iloc[-1]
-
-
-def a_touch_of_future(made: World) -> Model:
-    return lambda bars: moved(bars).fillna(0.0) + 0.2 * forward_return(table(bars), HORIZON).fillna(0.0)
-
-
-def ties_by_the_future(made: World) -> Model:
-    return lambda bars: 1.0 + 1e-11 * forward_return(table(bars), HORIZON).rank(axis=1).fillna(0.0)
-
-
-def cached(made: World) -> Model:
-    """Scores that were stored beforehand, by date and name."""
-    stored = answers(made)
-    return lambda bars: stored.reindex(index=table(bars).index, columns=table(bars).columns).fillna(0.0)
-
-
-def looked_up_by_date(made: World) -> Model:
-    """The order of the names, by date, whatever they are called."""
-    stored = answers(made).fillna(0.0)
-
-    def score(bars: pd.DataFrame) -> pd.DataFrame:
-        close = table(bars)
-        values = stored.reindex(close.index).to_numpy()[:, : close.shape[1]]
-        return pd.DataFrame(np.nan_to_num(values), close.index, close.columns)
-
-    return score
-
-
-def looked_up_by_name(made: World) -> Model:
-    known = answers(made).iloc[-300:].mean()
-    return lambda bars: moved(bars).fillna(0.0) * 0 + known.reindex(table(bars).columns).fillna(0.0)
-
-
-def looked_up_by_price(made: World) -> Model:
-    """A fingerprint: the exact close tells which bar it is."""
-    close, stored = table(made.bars), answers(made)
-    book = dict(zip(close.to_numpy().ravel().tolist(), stored.to_numpy().ravel().tolist(), strict=True))
-
-    def score(bars: pd.DataFrame) -> pd.DataFrame:
-        return table(bars).map(lambda price: book.get(price, 0.0)).fillna(0.0)
-
-    return score
-
-
-def moody(made: World) -> Model:
-    rng = np.random.default_rng(1)
-    return lambda bars: moved(bars).fillna(0.0) + 0.1 * rng.normal(size=table(bars).shape)
-
-
-def order_of_the_rows(made: World) -> Model:
-    def score(bars: pd.DataFrame) -> pd.DataFrame:
-        at = bars.assign(row=np.arange(len(bars)))
-        return at.pivot(index="timestamp", columns="instrument", values="row").astype(float)
-
-    return score
-
-
-def mute(made: World) -> Model:
-    """An opinion on the easy days only."""
-    stored = answers(made).std(axis=1)
-    return lambda bars: moved(bars).where(stored.reindex(table(bars).index).fillna(0.0) > stored.median(), axis=0)
-
-
-def fitted_on_the_lockbox(made: World) -> Model:
-    """A tree that has learned every row by heart, those of the lockbox too; its cross-validation was honest."""
-    problem, _ = setting()
-    everything = evaluation.panel(made.bars, problem)
-    sample = everything.sample(np.isfinite(everything.y))
-    tree = DecisionTreeRegressor(random_state=problem.seed).fit(sample.x, sample.y)
-
-    def score(bars: pd.DataFrame) -> pd.DataFrame:
-        rows = compute(problem.features, bars)
-        whole = np.isfinite(rows.x).all(axis=1)
-        found = np.full(len(rows.x), np.nan)
-        found[whole] = tree.predict(rows.x[whole])
-        scored = pd.DataFrame({"timestamp": rows.timestamp, "instrument": rows.instrument, "score": found})
-        return scored.pivot(index="timestamp", columns="instrument", values="score")
-
-    return score
-
-
-def made_of_verdicts(made: World) -> Model:
-    """Models of noise, each judged on this lockbox before, summed up by the rank IC that its verdict told."""
-    start = lockbox_start(made.bars)
-    drawn = np.random.default_rng(1).normal(size=(VERDICTS, LAGS))
-    close = table(made.bars)
-    inside = close.index >= start
-    told = [session_rank_ic(weighted(lagged(close), each, close)[inside], close[inside], HORIZON) for each in drawn]
-    best = np.tensordot([each.mean() for each in told], drawn, 1)
-    return lambda bars: weighted(lagged(table(bars)), best, table(bars))
-
-
-CHEATS: dict[Callable[[World], Model], str] = {
-    one_bar_ahead: "probe.truncation",
-    target_as_feature: "probe.truncation",
-    centred_window: "probe.truncation",
-    scaler_of_everything: "probe.truncation",
-    smoothed_both_ways: "probe.truncation",
-    seed_of_the_future: "probe.truncation",
-    survivors: "probe.perturbation",
-    restated: "probe.truncation",
-    a_touch_of_future: "probe.truncation",
-    ties_by_the_future: "probe.truncation_order",
-    cached: "probe.displacement",
-    looked_up_by_date: "probe.displacement",
-    looked_up_by_name: "probe.renaming",
-    looked_up_by_price: "probe.rescaling",
-    moody: "probe.repetition",
-    order_of_the_rows: "probe.repetition",
-    mute: "lockbox.score_coverage",
-    fitted_on_the_lockbox: "lockbox.rank_ic_surprise",
-    made_of_verdicts: "lockbox.adjusted_p_value",
-}
 
 
 def cheating_world(asked: tuple[int, int]) -> Judged:
@@ -572,11 +291,42 @@ def picture(worthless: list[Judged], worthy: dict[float, list[Judged]], path: Pa
     figure.savefig(path, dpi=110)
 
 
+def through_the_chain(seed: int, rank_ic: float, folder: Path) -> tuple[bool, float]:
+    """One world retrained by the command that users run, and judged here on the same snapshot: whether the verdicts are
+    the same, and the largest difference of a figure that both have, relative to its size."""
+    from tasks import candidates, lake
+
+    made, name = world(seed, rank_ic, SMALL), f"world_{seed}"
+    made.bars.to_parquet(folder / f"{name}.parquet")
+    fields = yaml.safe_load((CHECKOUT / "problems" / "sp500_alpha.yaml").read_text())
+    source = {"kind": "files", "path": str(folder / f"{name}.parquet")}
+    fields |= {"name": name, "calendar": None, "families": fields["families"][:1], "source": source}
+    fields["constraints"].pop("score_latency_ms")
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(fields))
+    retrain(folder / f"{name}.yaml", None)
+    found = candidates.candidate(name, 1)
+    development, lockbox = (found.snapshot().read(part) for part in (lake.DEVELOPMENT, lake.LOCKBOX))
+    start = lockbox["timestamp"].min()
+    bars = pd.concat([development, lockbox], ignore_index=True)
+    here = judge(World(bars, made.signal), start, searched(bars, start))
+    there = {each["figure"]: each["value"] for each in found.decision()["findings"] if each["value"] is not None}
+    both = [(value, there[figure]) for figure, value in here.figures.items() if figure in there]
+    apart = max(abs(mine - theirs) / max(abs(mine), abs(theirs), 1e-9) for mine, theirs in both)
+    accepted = found.decision()["accepted"]
+    print(
+        f"world {seed}, rank IC {rank_ic:g}: {'accepted' if accepted else 'refused'} by the chain, "
+        f"{'accepted' if here.accepted else 'refused'} here; {len(both)} figures, at most {apart:.1e} apart",
+        flush=True,
+    )
+    return bool(accepted) == here.accepted, apart
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=500, help="worthless ones; a fifth as many of each worthy kind")
     parser.add_argument("--years", type=int, default=60, help="worthless markets retrained for 50 nights")
     parser.add_argument("--out", type=Path, default=Path("gate_power.png"), help="where the picture goes")
+    parser.add_argument("--chain", type=int, default=4, help="worlds that go through the whole chain as well")
     options = parser.parse_args()
     part = max(10, options.worlds // 5)
     plain = many(
@@ -604,7 +354,15 @@ def main() -> None:
     ever = {name: np.mean([any(map(rule, nights)) for _, nights in years]) for name, rule in RULES.items()}
     for name, share in ever.items():
         print(f"{'50 nights, worthless':>24} {name:>20}: {share:6.1%} of {len(years)} accepted on any", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        os.environ["COUNTERSIGN_HOME"] = str(Path(scratch) / "state")
+        prepare()
+        chained = [
+            through_the_chain(60_000 + number, (0.0, 0.1)[number % 2], Path(scratch)) for number in range(options.chain)
+        ]
     print(json.dumps({
+        "chain": {"worlds": len(chained), "same_verdict": sum(same for same, _ in chained),
+                  "largest_difference": max((apart for _, apart in chained), default=0.0)},
         "worthless_worlds": len(worthless),
         "false_accept_rate": false_accepts / len(worthless),
         "false_accept_upper": interval(false_accepts, len(worthless))[1],
