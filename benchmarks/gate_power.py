@@ -358,7 +358,7 @@ def main() -> None:
         os.environ["COUNTERSIGN_HOME"] = str(Path(scratch) / "state")
         prepare()
         chained = [
-            through_the_chain(60_000 + number, (0.0, 0.1)[number % 2], Path(scratch)) for number in range(options.chain)
+            through_the_chain(60_000 + number, (0.0, 0.2)[number % 2], Path(scratch)) for number in range(options.chain)
         ]
     print(json.dumps({
         "chain": {"worlds": len(chained), "same_verdict": sum(same for same, _ in chained),
