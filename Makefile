@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 STAMP := $(VENV)/installed
 NAME ?=
+PARTS := tests --ignore=tests/flows --ignore=tests/browser
+WHOLE := tests/flows tests/browser
 
 .PHONY: help setup run test deep fast check lock bench up clean
 
@@ -36,7 +38,11 @@ up: setup  ## Run the Prefect and MLflow servers and serve the flows
 
 test: setup  ## Run all tests
 	@echo "Running all tests: real servers, real processes, a real browser; about 15 minutes on two cores."
-	@$(BIN)/python -m pytest
+	@echo "Those of single parts run beside those of whole flows; what they said is printed after them."
+	@said=$$(mktemp); trap 'kill $$parts 2>/dev/null; rm -f $$said' EXIT; \
+	  $(BIN)/python -m pytest -p no:cacheprovider $(PARTS) >$$said 2>&1 & parts=$$!; \
+	  $(BIN)/python -m pytest $(WHOLE); whole=$$?; \
+	  wait $$parts; status=$$?; cat $$said; exit $$((whole | status))
 
 fast: setup  ## Run the tests of the pure domain
 	@$(BIN)/python -m pytest -m "not slow" tests/domain tests/test_architecture.py
