@@ -4,7 +4,7 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import candidates, ledger, looks, recovery, validation
+from tasks import candidates, champions, ledger, looks, recovery, validation, yardsticks
 from tasks.cases import log_inputs, open_case
 from tasks.checks import SCORES, check, suite_digests
 from tasks.domain import names
@@ -45,7 +45,10 @@ def examine(found: candidates.Candidate) -> None:
         timed = validation.time_scoring(case)
         step("measuring on the lockbox")
         measured = validation.measure(case, validation.every_trial(case), earlier)
+        step("measuring what it rests on and how it lasts")
+        marked, tables = yardsticks.mark(case, record)
         step("comparing with the champion")
-        compared, champion_files = validation.compare_with_champion(case)
-        validation.report(case, probed, rescaled | timed | measured | compared, record)
-    validation.complete(case, champion_files | suite_digests((SCORES,)), record)
+        compared = champions.compare(case)
+        figures = rescaled | timed | marked | measured | compared.figures
+        validation.report(case, probed, figures, tables | compared.told, record)
+    validation.complete(case, compared.files | suite_digests((SCORES,)), record)

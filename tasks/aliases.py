@@ -32,3 +32,18 @@ def unauthorised(problem: str, models: tuple[str, ...]) -> list[str]:
                 f"the signed log says version {move.version}"
             )
     return faults
+
+
+def line(problem: str, model: str, alias: str) -> list[str]:
+    """Candidates that an alias has pointed to by the signed log, oldest first, each once.
+
+    Where it went back to an earlier one, those in between are no part of the line. Only what is signed counts; whether
+    the log is whole is `unauthorised`'s to say.
+    """
+    moves = (evidence.read_move(path.read_bytes()) for path in sorted(evidence.alias_log(problem).glob("*.json")))
+    found: list[str] = []
+    for move in moves:
+        if move is not None and (move.model, move.alias) == (model, alias):
+            kept = found.index(move.candidate) if move.candidate in found else len(found)
+            found = [*found[:kept], move.candidate]
+    return found

@@ -11,8 +11,8 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import aliases, candidates, evidence, ledger, models, plots
-from tasks.candidates import Candidate, candidate
+from tasks import candidates, evidence, ledger, plots
+from tasks.candidates import Candidate
 from tasks.cases import Case
 from tasks.domain import accuracy, criteria, names, probes
 from tasks.domain.errors import VerificationFailed
@@ -139,43 +139,13 @@ def every_trial(case: Case) -> dict[str, float]:
 
 
 @task(cache_policy=NO_CACHE)
-def compare_with_champion(case: Case) -> tuple[accuracy.Figures, dict[str, str]]:
-    """Paired comparison on the same lockbox; figures and the champion's files. No champion is a figure too."""
-    found = champion(case.problem.name)
-    if found is None:
-        return {"champion.present": 0.0}, {}
-    signed = found.signed_model()
-    scores = models.load(found.model, found.version, signed)(case.bars)
-    mine, theirs = accuracy.rank_ic(case.lockbox), accuracy.rank_ic(case.inside(scores))
-    figures = accuracy.against_champion(mine, theirs, case.problem.horizon, case.problem.seed)
-    return figures, {f"champion/{name}": value for name, value in signed.items()}
-
-
-def champion(problem: str) -> Candidate | None:
-    """The candidate that is champion by the signed log.
-
-    Raises:
-        VerificationFailed: the live aliases are not where the log says.
-    """
-    live = names.live(problem)
-    if faults := aliases.unauthorised(problem, (live,)):
-        raise VerificationFailed("; ".join(faults))
-    version = ledger.aliases(live).get(names.CHAMPION)
-    if version is None:
-        return None
-    tag = ledger.get_version(live, version).tags[names.TAG_CANDIDATE]
-    source = ledger.version_of_candidate(problem, tag)
-    if source is None:
-        raise VerificationFailed(f"{live}/{version}: the candidate it was copied from is gone")
-    return candidate(problem, source)
-
-
-@task(cache_policy=NO_CACHE)
-def report(case: Case, found: dict[str, probes.Finding], figures: accuracy.Figures, record: Record) -> accuracy.Figures:
-    """Write validation.json and the pictures; returns the figures that could be computed."""
+def report(
+    case: Case, found: dict[str, probes.Finding], figures: accuracy.Figures, tables: dict[str, Any], record: Record
+) -> accuracy.Figures:
+    """Write validation.json, `tables` and all, and the pictures; returns the figures that could be computed."""
     gaps = probes.figures(found)
     kept = accuracy.finite(gaps | figures)
-    content: dict[str, Any] = {
+    content: dict[str, Any] = tables | {
         "model": case.candidate.reference,
         "candidate": case.candidate.id,
         "lockbox_starts": str(case.start.date()),

@@ -8,6 +8,7 @@ import pandas as pd
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 SESSIONS_A_YEAR = 252.0
 
 
@@ -139,7 +140,7 @@ def rank_ic_series(scores: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
         ValueError: the two frames differ in index or columns.
     """
     score, label, _ = _paired(scores, labels)
-    x, y = _centred_ranks(score), _centred_ranks(label)
+    x, y = centred_ranks(score), centred_ranks(label)
     spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
     defined = spread > 0
     correlation = (x * y).sum(axis=1)[defined] / spread[defined]
@@ -154,13 +155,15 @@ def hit_rate(scores: pd.DataFrame, labels: pd.DataFrame) -> float:
     Raises:
         ValueError: the two frames differ in index or columns.
     """
-    score, label, paired = _paired(scores, labels)
-    usable = paired.any(axis=1)
-    score, label = score[usable], label[usable]
-    score_side = np.sign(score - np.nanmedian(score, axis=1, keepdims=True))
-    label_side = np.sign(label - np.nanmedian(label, axis=1, keepdims=True))
-    product = score_side * label_side
-    return _ratio(int((product > 0).sum()), int((np.abs(product) > 0).sum()))
+    hit, counted = hits(scores, labels)
+    return _ratio(int(hit.sum()), int(counted.sum()))
+
+
+def hits(scores: pd.DataFrame, labels: pd.DataFrame) -> tuple[Counts, Counts]:
+    """In each session: pairs on the same side of both medians, and pairs that lie at neither (see `hit_rate`)."""
+    score, label, _ = _paired(scores, labels)
+    product = _side(score) * _side(label)
+    return (product > 0).sum(axis=1), (np.abs(product) > 0).sum(axis=1)
 
 
 def top_precision_recall(scores: pd.DataFrame, labels: pd.DataFrame, fraction: float) -> tuple[float, float, float]:
@@ -177,12 +180,67 @@ def top_precision_recall(scores: pd.DataFrame, labels: pd.DataFrame, fraction: f
     Raises:
         ValueError: the two frames differ in index or columns, or `fraction` is not within (0, 1].
     """
+    found, predicted, actual, pairs = (int(count.sum()) for count in top_found(scores, labels, fraction))
+    return _ratio(found, predicted), _ratio(found, actual), _ratio(actual, pairs)
+
+
+def top_found(scores: pd.DataFrame, labels: pd.DataFrame, fraction: float) -> tuple[Counts, Counts, Counts, Counts]:
+    """In each session: predicted positives that are actual ones, predicted ones, actual ones, names that have both;
+    see `top_precision_recall`."""
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction: expected a number within (0, 1], found {fraction:g}")
     score, label, paired = _paired(scores, labels)
     predicted, actual = _top(score, fraction), _top(label, 1 / 3)
-    found, positives = int((predicted & actual).sum()), int(actual.sum())
-    return _ratio(found, int(predicted.sum())), _ratio(found, positives), _ratio(positives, int(paired.sum()))
+    return (predicted & actual).sum(axis=1), predicted.sum(axis=1), actual.sum(axis=1), paired.sum(axis=1)
+
+
+def auc_series(scores: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
+    """Area under the receiver operating characteristic of "ends in the better half", per session.
+
+    The probability that a name whose label is above its session's median has a higher score than one whose label is
+    below it, equal scores counting half: the Mann–Whitney statistic over the number of such pairs (Hanley & McNeil
+    1982). Names exactly at the median are in neither half. Sessions without both halves are left out.
+
+    Raises:
+        ValueError: the two frames differ in index or columns.
+    """
+    score, label, _ = _paired(scores, labels)
+    side = _side(label)
+    ranks = pd.DataFrame(np.where(side != 0, score, np.nan)).rank(axis=1).to_numpy(dtype=float)
+    better, worse = (side > 0).sum(axis=1), (side < 0).sum(axis=1)
+    above = np.where(side > 0, ranks, 0.0).sum(axis=1) - better * (better + 1) / 2
+    defined = (better > 0) & (worse > 0)
+    return pd.Series((above / np.maximum(better * worse, 1))[defined], index=scores.index[defined], name="auc")
+
+
+def ic_series(scores: pd.DataFrame, labels: pd.DataFrame) -> pd.Series:
+    """Pearson correlation of scores and labels per session, over names that have both.
+
+    Sessions with fewer than two such names, or in which scores or labels do not differ, are left out.
+
+    Raises:
+        ValueError: the two frames differ in index or columns.
+    """
+    score, label, _ = _paired(scores, labels)
+    x, y = unit_rows(score), unit_rows(label)
+    defined = np.asarray(x.any(axis=1) & y.any(axis=1))
+    return pd.Series((x * y).sum(axis=1)[defined], index=scores.index[defined], name="ic")
+
+
+def unit_rows(values: Floats) -> Floats:
+    """Each row less its mean and scaled to length 1, so that the product of two rows sums to their correlation.
+
+    0 where there is no value, and in rows whose values differ by no more than the rounding of floating point.
+    """
+    known = np.isfinite(values)
+    filled = np.where(known, values, 0.0)
+    largest = np.abs(filled).max(axis=1, keepdims=True, initial=0.0)
+    scaled = filled / np.where(largest > 0, largest, 1.0)
+    mean = scaled.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    apart = np.where(known, scaled - mean, 0.0)
+    length = np.sqrt((apart**2).sum(axis=1, keepdims=True))
+    unit: Floats = np.where(length > 1e-12, apart / np.where(length > 0, length, 1.0), 0.0)
+    return unit
 
 
 def top_count(names: int, fraction: float) -> int:
@@ -212,12 +270,20 @@ def _paired(scores: pd.DataFrame, labels: pd.DataFrame) -> tuple[Floats, Floats,
     return np.where(paired, score, np.nan), np.where(paired, label, np.nan), paired
 
 
-def _centred_ranks(values: Floats) -> Floats:
+def centred_ranks(values: Floats) -> Floats:
     """Average ranks along each row less the row's mean rank; 0 where there is no value."""
     ranks = pd.DataFrame(values).rank(axis=1).to_numpy(dtype=float)
     mean = (np.isfinite(ranks).sum(axis=1, keepdims=True) + 1) / 2
     centred: Floats = np.where(np.isfinite(ranks), ranks - mean, 0.0)
     return centred
+
+
+def _side(values: Floats) -> Floats:
+    """Which side of its row's median each value lies on: 1, −1, or 0 at it; NaN where there is no value."""
+    side = np.full(values.shape, np.nan)
+    known = np.isfinite(values).any(axis=1)
+    side[known] = np.sign(values[known] - np.nanmedian(values[known], axis=1, keepdims=True))
+    return side
 
 
 def _top(values: Floats, fraction: float) -> Flags:

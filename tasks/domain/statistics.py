@@ -7,13 +7,15 @@ financial charlatanism" (2014).
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
-from tasks.domain.metrics import varies
+from tasks.domain.metrics import Floats, varies
 
 
 class SharpeMoments(NamedTuple):
@@ -151,17 +153,46 @@ def bootstrap_mean_interval(
     Raises:
         ValueError: fewer than two values, an absent value, or a block below 1.
     """
-    # A slow import that most callers never need.
-    from arch.bootstrap import StationaryBootstrap
-
     values = series.to_numpy(dtype=float)
     if len(values) < 2 or not np.isfinite(values).all():
         raise ValueError("series: expected at least 2 values, all of them finite")
+    lower, upper = bootstrap_intervals(
+        lambda drawn: values[drawn].mean(), len(values), block, confidence, repetitions, seed
+    )
+    return float(lower[0]), float(upper[0])
+
+
+def bootstrap_intervals(
+    statistic: Callable[[npt.NDArray[np.int64]], Any],
+    periods: int,
+    block: int,
+    confidence: float = 0.95,
+    repetitions: int = 2000,
+    seed: int = 7,
+) -> tuple[Floats, Floats]:
+    """Percentile intervals of several statistics of the same resampled periods, by the stationary bootstrap.
+
+    Args:
+        statistic: numbers of the periods drawn (0 to periods − 1, in the order drawn) → one or several values. What it
+            takes from the same numbers is paired: a difference of two series has an interval of its own.
+        periods: how many there are. block, confidence, repetitions, seed: see `bootstrap_mean_interval`.
+
+    Returns:
+        lower and upper ends, one each of every value; NaN where a value is NaN in any resample.
+
+    Raises:
+        ValueError: fewer than two periods, or a block below 1.
+    """
+    # A slow import that most callers never need.
+    from arch.bootstrap import StationaryBootstrap
+
+    if periods < 2:
+        raise ValueError(f"periods: expected at least 2, found {periods}")
     if block < 1:
         raise ValueError(f"block: expected at least 1, found {block}")
-    resamples = StationaryBootstrap(block, values, seed=seed)
-    lower, upper = resamples.conf_int(np.mean, reps=repetitions, method="percentile", size=confidence).ravel()
-    return float(lower), float(upper)
+    resamples = StationaryBootstrap(block, np.arange(periods), seed=seed)
+    lower, upper = resamples.conf_int(statistic, reps=repetitions, method="percentile", size=confidence)
+    return lower, upper
 
 
 def mean_error(values: np.ndarray, periods: np.ndarray, lags: int) -> float:

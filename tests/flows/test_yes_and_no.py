@@ -1,5 +1,6 @@
 """The way to yes and the way to no, through the command line, on markets with and without a planted signal."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -51,6 +52,23 @@ def test_forced_retrain_gives_the_same_bytes_and_is_measured_against_the_champio
     compared = {finding["figure"]: finding for finding in history.forced["verdict"]["findings"]}
     assert compared["champion.rank_ic_difference_lower"]["outcome"] == "pass"
     assert compared["champion.rank_ic_difference_lower"]["value"] == 0.0
+    assert compared["champion.cumulative_distance"]["value"] == 0.0
+
+
+def test_the_report_says_what_the_skill_rests_on_and_how_it_stands_to_the_champion(history: History) -> None:
+    path = newest(history.countersign.home / "artifacts", "validation.json")
+    report = json.loads(path.read_text())
+    assert set(report["champion"]["answers"].values()) == {"not worse", "the same"}
+    assert (report["champion"]["model"], report["champion"]["champions_since"]) == ("planted/1", [])
+    told = report["yardsticks"]["rank_ic"]
+    assert (told["lower"], told["upper"]) == tuple(
+        report["figures"][f"lockbox.rank_ic_{end}"] for end in ("lower", "upper")
+    )
+    assert {line["kind"] for line in report["rank_ic_by_state"]} == {"year", "volatility", "market", "size"}
+    assert report["rank_ic_when_late"][0]["rank_ic"] == report["figures"]["lockbox.rank_ic"]
+    assert {"yardsticks.png", "rank_ic_by_state.png", "rank_ic_decay.png"} <= {
+        each.name for each in path.parent.iterdir()
+    }
 
 
 def test_a_changed_byte_cannot_be_approved(history: History) -> None:
