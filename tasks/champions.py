@@ -44,14 +44,15 @@ def compare(case: Case) -> Compared:
     rivals = [champion.rival(box, prices, problem.strategy) for box in (case.lockbox, theirs)]
     figures = champion.compare(rivals[0], rivals[1], problem.horizon, problem.seed)
     own = figures["champion.distance"]
-    validated, *since = line.members[champion.reference(line.steps) :]
+    begins = champion.reference(line.steps)
+    reference, *since = line.members[begins:]
     files = {f"champion/{name}": value for name, value in present.signed_model().items()}
     direct = own
-    if validated != present:
-        direct = champion.distance(case.lockbox, case.inside(scores_of(validated, case)))
-        files |= {f"champion/validated/{name}": value for name, value in validated.signed_model().items()}
+    if reference != present:
+        direct = champion.distance(case.lockbox, case.inside(scores_of(reference, case)))
+        files |= {f"champion/reference/{name}": value for name, value in reference.signed_model().items()}
     figures |= {
-        "champion.distance_from_validated": direct,
+        "champion.distance_from_reference": direct,
         "champion.cumulative_distance": champion.cumulative(line.steps, own),
     }
     margin = not_worse(configuration.load_policy(problem.policy))
@@ -60,8 +61,9 @@ def compare(case: Case) -> Compared:
         "candidate": present.id,
         "answers": champion.answers(finite(figures), margin),
         "not_worse_margin": margin,
-        "last_fully_validated": validated.reference,
-        "champions_since": [member.reference for member in since],
+        "reference": reference.reference,
+        "reference_fully_validated": line.steps[begins].whole,
+        "champions_since_reference": [member.reference for member in since],
     }
     return Compared(figures, {"champion": told}, files)
 

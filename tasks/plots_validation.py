@@ -14,27 +14,32 @@ WORDS = {
     "precision": "precision of the picks",
     "recall": "recall of the winners",
     "auc": "AUC, better half",
-    "calibration_slope": "calibration slope (1 is right)",
+    "calibration_slope": "calibration slope",
 }
 SIGNED = FuncFormatter(lambda value, _: f"{value:+.3g}" if value else "0")
 
 
 def yardsticks(table: pd.DataFrame) -> bytes:
-    """Each yardstick with its interval, in a panel of its own: they have no unit in common."""
-    figure = Figure(figsize=(8.5, 0.6 + 0.62 * len(table)), layout="constrained")
-    figure.suptitle("Lockbox: yardsticks with 95 % intervals (dashed: without skill)", x=0.01, ha="left", fontsize=11)
-    panels = np.atleast_1d(figure.subplots(len(table), 1))
-    for axes, (name, line) in zip(panels, table.iterrows(), strict=True):
-        value, lower, upper = line["value"], line["lower"], line["upper"]
-        axes.set_ylabel(f"{WORDS[str(name)]}\n{value:.3g}", rotation=0, ha="right", va="center", fontsize=8)
-        axes.set_yticks([])
-        axes.tick_params(axis="x", labelsize=7)
-        axes.spines[["left", "right", "top"]].set_visible(False)
-        axes.axvline(line["without_skill"], color=GREY, lw=1, ls="--")
-        if np.isfinite(value):
-            axes.plot([lower, upper], [0, 0], color=BLUE, lw=2, solid_capstyle="butt")
-            axes.plot([value], [0], "o", color=BLUE, ms=6)
-        axes.margins(x=0.1, y=0.6)
+    """Each yardstick's distance from what random scores would reach, with its interval, all on one scale.
+
+    They have no unit in common; half the width of its own interval is each one's unit, and the numbers stand beside.
+    """
+    figure, axes = blank("Lockbox: yardsticks with 95 % intervals", "", height=1.2 + 0.32 * len(table))
+    half = ((table["upper"] - table["lower"]) / 2).to_numpy()
+    unit = np.where(half > 0, half, np.nan)
+    value, lower, upper = (
+        ((table[end] - table["without_skill"]) / unit).to_numpy() for end in ("value", "lower", "upper")
+    )
+    at = np.arange(len(table))
+    axes.hlines(at, lower, upper, color=BLUE, lw=2)
+    axes.plot(value, at, "o", color=BLUE, ms=6)
+    axes.axvline(0, color=GREY, lw=1.2)
+    axes.set_yticks(at, [WORDS[str(name)] for name in table.index], fontsize=8)
+    for place, line in zip(at, table.to_numpy(dtype=float), strict=True):
+        told = "{:.3g}  [{:.3g}, {:.3g}]  random: {:.3g}".format(*line)
+        axes.text(1.01, place, told, transform=axes.get_yaxis_transform(), va="center", fontsize=8)
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    axes.set_xlabel("distance from random scores (0), in half widths of the yardstick's own interval", fontsize=8)
     return png(figure)
 
 

@@ -1,6 +1,8 @@
 """Accuracy on the lockbox and against the champion: by hand on few rows, and where the answer was planted."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from tasks.domain.simulate.contract import Prices
 from tasks.domain.strategy import Costs, Strategy
 from tasks.domain.targets import ForwardReturn, SessionRank, TripleBarrier
 
+SHARED = Path(os.environ.get("COUNTERSIGN_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 NO = np.nan
 Model = Callable[[pd.DataFrame], pd.DataFrame]
 NAMES = list("ABCDEFGHIJKL")
@@ -363,6 +366,29 @@ def test_small_steps_add_up(line: list[tuple[bool, float]], at: int, expected: f
     steps = [champion.Step(*each) for each in line]
     assert champion.reference(steps) == at
     assert champion.cumulative(steps, 0.1) == pytest.approx(expected, nan_ok=True)
+
+
+# --- real data ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not (SHARED / "sp500_5yr_daily.parquet").exists(), reason="the shared data is not here")
+def test_on_real_stocks_a_factor_is_known_as_what_it_is() -> None:
+    bars = pd.read_parquet(SHARED / "sp500_5yr_daily.parquet", filters=[("instrument", "<", "AT")])
+    close, volume = (bars.pivot(index="date", columns="instrument", values=each) for each in ("close", "volume"))
+    close.index = volume.index = pd.DatetimeIndex(close.index)
+    start = close.index[-250]
+    momentum = close.shift(21) / close.shift(252) - 1
+    box = accuracy.inside(momentum, close, forward_return(close, 5), start)
+    left = known_factors.regress(box.scores, known_factors.factors(close, box.scores.index))
+    told = known_factors.figures(box, left, 5, 7)
+    assert told["lockbox.explained_by_factors"] == pytest.approx(1.0)
+    assert told["lockbox.correlation_with_momentum"] == pytest.approx(1.0)
+    last = box.labels.index[-7]
+    both = box.scores.loc[last].notna() & box.labels.loc[last].notna()
+    plain = stats.spearmanr(box.scores.loc[last][both], box.labels.loc[last][both]).statistic
+    assert accuracy.rank_ic(box)[last] == pytest.approx(plain)
+    by_size = stability.table(box, close, volume, {}, 5).query("kind == 'size'")
+    assert len(by_size) == 5
 
 
 # --- models that misbehave ----------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_the_report_says_what_the_skill_rests_on_and_how_it_stands_to_the_champi
     path = newest(history.countersign.home / "artifacts", "validation.json")
     report = json.loads(path.read_text())
     assert set(report["champion"]["answers"].values()) == {"not worse", "the same"}
-    assert (report["champion"]["model"], report["champion"]["champions_since"]) == ("planted/1", [])
+    assert (report["champion"]["model"], report["champion"]["champions_since_reference"]) == ("planted/1", [])
     told = report["yardsticks"]["rank_ic"]
     assert (told["lower"], told["upper"]) == tuple(
         report["figures"][f"lockbox.rank_ic_{end}"] for end in ("lower", "upper")

@@ -1,14 +1,22 @@
 """The line of champions comes from the signed log, and what is known of each from its signed files."""
 
 import json
+import math
 from typing import Any, NamedTuple, cast
 
+import pandas as pd
 import pytest
 
-from tasks import aliases, champions, evidence
+from tasks import aliases, champions, evidence, models
 from tasks.candidates import Candidate
+from tasks.cases import Case, on_lockbox
+from tasks.configuration import load_problem
 from tasks.domain import names
+from tasks.domain.bars import wide
 from tasks.domain.gates import Policy, parse_policy
+from tasks.domain.lockbox import champion
+from tests.support import market
+from tests.support.market import canonical
 
 LIVE = names.live("alpha")
 
@@ -56,6 +64,82 @@ def test_a_step_counts_where_it_was_measured_against_the_one_before() -> None:
     assert step(("pass",), measured, "b") == (True, "nan"), "it was measured against another"
     assert step(("pass",), {"figures": {}}, None) == (True, "nan"), "the first has none before it"
     assert step(("pass",), {"champion": {"candidate": "a"}, "figures": {}}, "a") == (True, "nan")
+
+
+class Held(NamedTuple):
+    """As much of a released candidate as the comparison needs; `noise` tells its scores from another's."""
+
+    id: str
+    noise: float
+
+    @property
+    def reference(self) -> str:
+        return f"alpha/{self.id}"
+
+    def signed_model(self) -> dict[str, str]:
+        return {"model/MLmodel": f"sha-{self.id}"}
+
+
+def case_of(close: pd.DataFrame, bars: pd.DataFrame, scores: pd.DataFrame) -> Case:
+    start, problem = close.index[-120], load_problem("sp500_alpha")
+    box = on_lockbox(scores, bars, problem.horizon, start)
+    return Case(cast("Candidate", None), problem, bars, start, cast("models.Score", None), scores, box, {})
+
+
+def test_a_candidate_is_held_against_the_champion_and_the_last_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    bars = canonical(market.bars(0.003, sessions=300).rename(columns={"date": "timestamp", "symbol": "instrument"}))
+    close = wide(bars, "close")
+    scores, other = close.pct_change(21), close.pct_change(3)
+    members = [
+        cast("Candidate", Held(name, noise)) for name, noise in (("whole", 3.0), ("step", 1.0), ("present", 0.5))
+    ]
+    steps = [champion.Step(True, math.nan), champion.Step(False, 0.2), champion.Step(False, 0.1)]
+    monkeypatch.setattr(champions, "line_of", lambda problem: champions.Line(members, steps))
+    monkeypatch.setattr(champions, "scores_of", lambda found, case: scores + found.noise * other)
+    found = champions.compare.fn(case_of(close, bars, scores))
+    own, direct = found.figures["champion.distance"], found.figures["champion.distance_from_reference"]
+    assert 0 < own < direct < 1
+    assert found.figures["champion.cumulative_distance"] == pytest.approx(0.2 + 0.1 + own)
+    assert found.figures["champion.present"] == 1.0
+    assert found.told["champion"] | {"answers": None} == {
+        "model": "alpha/present",
+        "candidate": "present",
+        "answers": None,
+        "not_worse_margin": -0.005,
+        "reference": "alpha/whole",
+        "reference_fully_validated": True,
+        "champions_since_reference": ["alpha/step", "alpha/present"],
+    }
+    assert found.files == {
+        "champion/model/MLmodel": "sha-present",
+        "champion/reference/model/MLmodel": "sha-whole",
+    }
+
+
+def test_a_line_goes_back_no_further_than_the_last_whole_champion(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def step_of(found: Candidate, before: str | None) -> champion.Step:
+        asked.append((found.id, before))
+        return champion.Step(found.id == "b", 0.1)
+
+    monkeypatch.setattr(champions, "step_of", step_of)
+    monkeypatch.setattr(champions, "source", lambda problem, name: cast("Candidate", Held(name, 0.0)))
+    monkeypatch.setattr(aliases, "unauthorised", lambda problem, models: [])
+    monkeypatch.setattr(aliases, "line", lambda problem, model, alias: ["a", "b", "c", "d"])
+    line = champions.line_of("alpha")
+    assert [member.id for member in line.members] == ["b", "c", "d"]
+    assert [step.whole for step in line.steps] == [True, False, False]
+    assert asked == [("d", "c"), ("c", "b"), ("b", "a")], "what lies before it is not asked for"
+    monkeypatch.setattr(aliases, "line", lambda problem, model, alias: ["c", "d"])
+    assert [member.id for member in champions.line_of("alpha").members] == ["c", "d"], "none is whole: from the first"
+
+
+def test_no_champion_is_a_figure_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(champions, "line_of", lambda problem: champions.Line([], []))
+    bars = canonical(market.bars(0.0, sessions=130).rename(columns={"date": "timestamp", "symbol": "instrument"}))
+    close = wide(bars, "close")
+    assert champions.compare.fn(case_of(close, bars, close)) == ({"champion.present": 0.0}, {}, {})
 
 
 def policy(*gates: dict[str, Any]) -> Policy:
