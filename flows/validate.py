@@ -4,9 +4,10 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import candidates, ledger, looks, recovery, validation
+from tasks import candidates, ledger, looks, recovery, stress, validation
 from tasks.cases import log_inputs, open_case
 from tasks.checks import SCORES, check, suite_digests
+from tasks.clock import Clock
 from tasks.domain import names
 from tasks.progress import step
 from tasks.recording import recorded
@@ -39,13 +40,17 @@ def examine(found: candidates.Candidate) -> None:
         log_inputs(case, record)
         step("checking the scores")
         check(case.published(), SCORES, record.folder)
+        clock = Clock()
         step("probing for look-ahead")
-        probed, rescaled = validation.probe(case), validation.rescale(case)
+        probed, rescaled = validation.probe(case, clock), validation.rescale(case, clock)
+        step("mishaps and scenarios")
+        stressed = stress.stress(case, probed, clock, record)
         step("timing the scoring of a session")
         timed = validation.time_scoring(case)
         step("measuring on the lockbox")
         measured = validation.measure(case, validation.every_trial(case), earlier)
         step("comparing with the champion")
         compared, champion_files = validation.compare_with_champion(case)
-        validation.report(case, probed, rescaled | timed | measured | compared, record)
+        figures = rescaled | timed | measured | compared | stressed.figures
+        validation.report(case, stressed.findings, figures, stressed.told, record)
     validation.complete(case, champion_files | suite_digests((SCORES,)), record)
