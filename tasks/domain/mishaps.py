@@ -291,16 +291,15 @@ def extra_rows(score: Model, told: Panel) -> probes.Finding:
 
 
 def enlarged(bars: pd.DataFrame, cut: pd.Timestamp) -> pd.DataFrame:
-    """The bars, and after `cut` more of them: those of the first name once more under a new one at three times the
-    price, a session within the first gap, five after the last."""
+    """The bars, and after `cut` more of them: those of the first name once more under a new one, a session within the
+    first gap, five after the last; at prices further off from name to name."""
     future = bars[bars["timestamp"] > cut]
     times = np.sort(future["timestamp"].unique())
-    prices = {name: 3.0 * future[name] for name in PRICES if name in bars}
-    first = future["instrument"] == future["instrument"].min()
-    stranger = future.assign(instrument=probes.STRANGER, **prices)[first]
-    between = future[future["timestamp"] == times[0]]
-    between = between.assign(timestamp=cut + (pd.Timestamp(times[0]) - cut) / 2)
-    last = future[future["timestamp"] == times[-1]]
+    number, _ = pd.factorize(future["instrument"], sort=True)
+    other = future.assign(**{name: future[name] * (1.01 + number / 50) for name in PRICES if name in bars})
+    stranger = other[future["instrument"] == future["instrument"].min()].assign(instrument=probes.STRANGER)
+    between = other[future["timestamp"] == times[0]].assign(timestamp=cut + (pd.Timestamp(times[0]) - cut) / 2)
+    last = other[future["timestamp"] == times[-1]]
     after = [last.assign(timestamp=last["timestamp"] + pd.Timedelta(days=day)) for day in range(1, 6)]
     found: pd.DataFrame = pd.concat([bars, stranger, between, *after], ignore_index=True)
     return found
