@@ -16,12 +16,12 @@ from tasks.domain.accuracy import Figures
 from tasks.domain.bars import wide
 from tasks.domain.scenarios import judged
 from tasks.domain.trading import prices_of
-from tasks.home import as_json, sha256, write_whole
+from tasks.home import as_json, write_whole
 from tasks.progress import step
 from tasks.recording import Record
 
 MORE_CUTS = 5  # dates of the newest bars at which the future is cut off besides
-PICTURE = "scenarios.png"
+PICTURE, LIBRARY = "scenarios.png", "scenarios.json"
 OF_THE_FUTURE = ("truncation", "perturbation", "extra_rows")
 
 
@@ -48,10 +48,10 @@ def stress(case: Case, found: dict[str, probes.Finding], clock: Clock, record: R
     falls = {name: each["figures"]["max_drawdown"] for name, each in table.items() if "max_drawdown" in each["figures"]}
     limits = {name: each["limits"]["max_drawdown"] for name, each in table.items()}
     write_whole(record.folder / PICTURE, clock("picture", lambda: plots.scenarios(falls, limits)))
+    write_whole(record.folder / LIBRARY, as_json(ready.library.model_dump(mode="json")))
     content = {
         "probes": words | {name: answer.words or "scores are kept" for name, answer in answers.items()},
         "scenarios": table,
-        "scenarios_library_sha256": sha256(as_json(ready.library.model_dump(mode="json"))),
         "robustness": told,
         "seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()},
     }

@@ -83,6 +83,7 @@ def test_every_figure_that_gates_ask_of_it_is_there_and_the_same_again(tmp_path:
     assert "fell over the last week" in first.told["robustness"]["in_words"]
     assert first.told["robustness"]["complexity"].startswith("lightgbm gains +0.0050 rank IC over ridge")
     assert figures["robustness.complexity_justified"] == 0.0
+    assert len(json.loads((tmp_path / stress.LIBRARY).read_bytes())["scenarios"]) == len(first.told["scenarios"])
     assert (tmp_path / stress.PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
