@@ -55,7 +55,7 @@ from worlds import (
     world,
 )
 
-from tasks.domain import accuracy, criteria, metrics, probes, trading
+from tasks.domain import accuracy, criteria, metrics, mishaps, probes, trading
 from tasks.domain.criteria import Criterion
 from tasks.domain.gates import decide
 from tasks.domain.labels import forward_return
@@ -134,6 +134,7 @@ def asked(bars: pd.DataFrame, inside: accuracy.Lockbox, model: Model, scores: pd
     problem, _ = setting()
     judged = pd.DatetimeIndex(inside.scores.index)
     told = probes.figures(probes.every(model, bars, scores, judged, problem.seed))
+    told |= stressed(bars, model, scores)
     told["probe.rescaling_share"] = probes.rescaling(model, bars, scores)
     return told | accuracy.accuracy(inside, problem.horizon, problem.strategy.long_fraction, problem.seed)
 
@@ -144,6 +145,13 @@ def traded(bars: pd.DataFrame, inside: accuracy.Lockbox, trials: list[float]) ->
     found = trading.trade(inside.scores, prices, problem.strategy)
     told = accuracy.deflated_sharpe(found.returns, trials)
     return told | trading.figures(found, trading.measure(found, prices, problem.strategy)) | {"champion.present": 0.0}
+
+
+def stressed(bars: pd.DataFrame, model: Model, scores: pd.DataFrame) -> dict[str, float]:
+    """The mishaps; scenarios take too long for hundreds of worlds, and theirs is a gate that no skill depends on."""
+    panel = mishaps.panel(model, bars, scores)
+    told = mishaps.figures(mishaps.every(model, panel)) | {"scenario.ran": 0.0}
+    return told | probes.figures({"extra_rows": mishaps.extra_rows(model, panel)})
 
 
 def searched_world(asked: tuple[int, float]) -> Judged:

@@ -4,9 +4,10 @@ from typing import Any
 
 from prefect import flow
 
-from tasks import candidates, champions, ledger, looks, recovery, validation, yardsticks
+from tasks import candidates, champions, ledger, looks, recovery, stress, validation, yardsticks
 from tasks.cases import log_inputs, open_case
 from tasks.checks import SCORES, check, suite_digests
+from tasks.clock import Clock
 from tasks.domain import names
 from tasks.progress import step
 from tasks.recording import recorded
@@ -39,16 +40,20 @@ def examine(found: candidates.Candidate) -> None:
         log_inputs(case, record)
         step("checking the scores")
         check(case.published(), SCORES, record.folder)
+        clock = Clock()
         step("probing for look-ahead")
-        probed, rescaled = validation.probe(case), validation.rescale(case)
+        probed, rescaled = validation.probe(case, clock), validation.rescale(case, clock)
+        step("mishaps and scenarios")
+        stressed = stress.stress(case, probed, clock, record)
         step("timing the scoring of a session")
-        timed = validation.time_scoring(case)
+        timed = clock("latency", lambda: validation.time_scoring(case))
         step("measuring on the lockbox")
-        measured = validation.measure(case, validation.every_trial(case), earlier)
+        measured = clock("lockbox", lambda: validation.measure(case, validation.every_trial(case), earlier))
         step("measuring what it rests on and how it lasts")
-        marked, tables = yardsticks.mark(case, record)
+        marked, tables = clock("yardsticks", lambda: yardsticks.mark(case, record))
         step("comparing with the champion")
-        compared = champions.compare(case)
-        figures = rescaled | timed | marked | measured | compared.figures
-        validation.report(case, probed, figures, tables | compared.told, record)
+        compared = clock("champion", lambda: champions.compare(case))
+        figures = rescaled | timed | marked | measured | compared.figures | stressed.figures
+        told = tables | compared.told | stressed.told
+        validation.report(case, stressed.findings, figures, told, clock, record)
     validation.complete(case, compared.files | suite_digests((SCORES,)), record)

@@ -8,6 +8,7 @@ import yaml
 from tasks.domain.errors import UsageError
 from tasks.domain.gates import Policy, parse_policy
 from tasks.domain.problem import Problem, parse_problem
+from tasks.domain.scenarios.plan import Library, parse_scenarios
 from tasks.home import CHECKOUT
 
 
@@ -35,6 +36,12 @@ def problem_names() -> list[str]:
 def load_policy(name: str) -> Policy:
     path = CHECKOUT / "expectations" / "models" / f"{name}.yaml"
     return parse_policy(read_yaml(path), str(path))
+
+
+def load_scenarios(objective: str) -> Library:
+    """What models of an objective are put through."""
+    path = CHECKOUT / "expectations" / "models" / "scenarios" / f"{objective}.yaml"
+    return parse_scenarios(read_yaml(path), str(path))
 
 
 def read_yaml(path: Path) -> Any:

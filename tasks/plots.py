@@ -52,6 +52,24 @@ def calibration(means: pd.Series, horizon: int) -> bytes:
     return png(figure)
 
 
+def scenarios(falls: Mapping[str, float], limits: Mapping[str, float]) -> bytes:
+    """The deepest drawdown of each scenario (fractions) beside its limit, in the order given."""
+    figure = Figure(figsize=(8.5, 1.2 + 0.2 * len(falls)), layout="constrained")
+    axes = figure.subplots()
+    axes.set_title("Scenarios: deepest drawdown, and where the limit is", loc="left", fontsize=11)
+    places = np.arange(len(falls))
+    beyond = [fall > limits[name] for name, fall in falls.items()]
+    axes.barh(places, list(falls.values()), color=[RED if each else BLUE for each in beyond])
+    axes.plot([limits[name] for name in falls], places, "|", color=GREY, ms=10, mew=2, label="limit")
+    axes.set_yticks(places, [literal(name.replace("_", " ")) for name in falls], fontsize=8)
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.grid(alpha=0.3, axis="x")
+    axes.set_axisbelow(True)
+    axes.legend(fontsize=8, frameon=False)
+    return png(figure)
+
+
 def literal(text: str) -> str:
     """Text from data as a label: no formula between dollar signs, and a box for what the font does not have."""
     drawable = (c if c.isprintable() and (ord(c) < 0x530 or c in "–…") else "□" for c in text)

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks import candidates, evidence, ledger, plots
 from tasks.candidates import Candidate
 from tasks.cases import Case
+from tasks.clock import Clock
 from tasks.domain import accuracy, criteria, names, probes
 from tasks.domain.errors import VerificationFailed
 from tasks.domain.spending import Look, skill
@@ -28,16 +29,18 @@ SESSIONS = 512  # about two years: what a desk keeps at hand to score a new sess
 
 
 @task(cache_policy=NO_CACHE)
-def probe(case: Case) -> dict[str, probes.Finding]:
+def probe(case: Case, clock: Clock) -> dict[str, probes.Finding]:
     """Put the questions that a causal, deterministic model answers the same."""
     sessions = pd.DatetimeIndex(case.lockbox.scores.index)
-    return probes.every(case.score, case.bars, case.scores, sessions, case.problem.seed)
+    questions = probes.questions(case.score, case.bars, case.scores, sessions, case.problem.seed)
+    return {name: clock(f"probe.{name}", ask) for name, ask in questions.items()}
 
 
 @task(cache_policy=NO_CACHE)
-def rescale(case: Case) -> accuracy.Figures:
+def rescale(case: Case, clock: Clock) -> accuracy.Figures:
     """What splits would do to the scores."""
-    return {"probe.rescaling_share": probes.rescaling(case.score, case.bars, case.scores)}
+    share = clock("probe.rescaling", lambda: probes.rescaling(case.score, case.bars, case.scores))
+    return {"probe.rescaling_share": share}
 
 
 @task(cache_policy=NO_CACHE)
@@ -140,12 +143,18 @@ def every_trial(case: Case) -> dict[str, float]:
 
 @task(cache_policy=NO_CACHE)
 def report(
-    case: Case, found: dict[str, probes.Finding], figures: accuracy.Figures, tables: dict[str, Any], record: Record
+    case: Case,
+    found: dict[str, probes.Finding],
+    figures: accuracy.Figures,
+    told: dict[str, Any],
+    clock: Clock,
+    record: Record,
 ) -> accuracy.Figures:
-    """Write validation.json, `tables` and all, and the pictures; returns the figures that could be computed."""
+    """Write validation.json, with what else is `told` and what took how long, and the pictures; returns the
+    figures that could be computed."""
     gaps = probes.figures(found)
     kept = accuracy.finite(gaps | figures)
-    content: dict[str, Any] = tables | {
+    content: dict[str, Any] = {
         "model": case.candidate.reference,
         "candidate": case.candidate.id,
         "lockbox_starts": str(case.start.date()),
@@ -155,6 +164,7 @@ def report(
         "figures": kept,
         "not_computable": sorted((gaps | figures).keys() - kept.keys()),
     }
+    content |= told | {"seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()}}
     write_whole(record.folder / names.VALIDATION, as_json(content))
     write_whole(record.folder / "rank_ic.png", plots.cumulative_ic(accuracy.rank_ic(case.lockbox)))
     calibration = accuracy.calibration(case.lockbox)

@@ -17,7 +17,7 @@ Most = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Text = Annotated[str, Field(min_length=1)]
 Sign = Literal[-1, 1]
 # Figures that the validator makes. What the trainer measured decides nothing, and is no criterion.
-FIGURE = r"^(probe|lockbox|champion|backtest)\.[a-z0-9_]+$"
+FIGURE = r"^(probe|lockbox|champion|backtest|scenario|robustness)\.[a-z0-9_]+(\.[a-z0-9_]+)?$"
 LATENCY, TURNOVER = "probe.score_latency_ms", "backtest.turnover"
 INSTRUMENTS, OUTSIDE = "lockbox.instruments", "lockbox.instruments_outside_list"
 

@@ -35,18 +35,25 @@ class Finding(NamedTuple):
 def every(
     score: Model, bars: pd.DataFrame, full: pd.DataFrame, judged: pd.DatetimeIndex, seed: int
 ) -> dict[str, Finding]:
-    """All questions that have the same scores for an answer, by name.
+    """All questions that have the same scores for an answer, by name."""
+    return {name: ask() for name, ask in questions(score, bars, full, judged, seed).items()}
+
+
+def questions(
+    score: Model, bars: pd.DataFrame, full: pd.DataFrame, judged: pd.DatetimeIndex, seed: int
+) -> dict[str, Callable[[], Finding]]:
+    """The same, each to be asked when wanted.
 
     Args:
         full: scores of all bars. judged: sessions from which dates to cut at are taken. seed: of the disturbances.
     """
     cuts = cut_dates(judged, CUTS)
     return {
-        "truncation": truncation(score, bars, full, cuts),
-        "perturbation": perturbation(score, bars, full, cuts, seed),
-        "repetition": repetition(score, bars, full),
-        "renaming": renaming(score, bars, full),
-        "displacement": displacement(score, bars, full),
+        "truncation": lambda: truncation(score, bars, full, cuts),
+        "perturbation": lambda: perturbation(score, bars, full, cuts, seed),
+        "repetition": lambda: repetition(score, bars, full),
+        "renaming": lambda: renaming(score, bars, full),
+        "displacement": lambda: displacement(score, bars, full),
     }
 
 
