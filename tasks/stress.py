@@ -21,6 +21,7 @@ from tasks.progress import step
 from tasks.recording import Record
 
 MORE_CUTS = 5  # dates of the newest bars at which the future is cut off besides
+LEAST = 20  # scored sessions
 PICTURE, LIBRARY = "scenarios.png", "scenarios.json"
 OF_THE_FUTURE = ("truncation", "perturbation", "extra_rows")
 
@@ -36,6 +37,8 @@ class Stressed(NamedTuple):
 @task(cache_policy=NO_CACHE)
 def stress(case: Case, found: dict[str, probes.Finding], clock: Clock, record: Record) -> Stressed:
     """Do to the bars what feeds and markets do, and see what becomes of the scores and of the book."""
+    if np.isfinite(case.scores.to_numpy(dtype=float)).any(axis=1).sum() < LEAST:
+        return Stressed(found, {}, {"robustness": {"in_words": "It scores too few sessions to be asked anything."}})
     panel = clock("probe.panel", lambda: mishaps.panel(case.score, case.bars, case.scores))
     answers = {name: clock(f"probe.{name}", ask) for name, ask in mishaps.questions(case.score, panel).items()}
     dense = clock("probe.truncation", lambda: mishaps.denser(case.score, panel, MORE_CUTS))

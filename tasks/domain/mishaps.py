@@ -84,9 +84,14 @@ def newest(bars: pd.DataFrame, sessions: int) -> pd.DataFrame:
 
 
 def panel(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> Panel:
-    """As many of the newest bars as give SCORED sessions scores. `full`: the scores of all bars."""
+    """As many of the newest bars as give SCORED sessions scores. `full`: the scores of all bars.
+
+    A model that fails on fewer bars is held to what it said of all.
+    """
     part = newest(bars, warm_up(bars, full) + SPARE + SCORED)
-    return Panel(part, score(part), usual_range(full))
+    found = asked(score, part)
+    scores = full[full.index >= part["timestamp"].min()] if isinstance(found, str) else found
+    return Panel(part, scores, usual_range(full))
 
 
 def usual_range(scores: pd.DataFrame) -> tuple[float, float]:
@@ -109,6 +114,16 @@ def asked(score: Model, bars: pd.DataFrame) -> pd.DataFrame | str:
         return score(bars)
     except Exception as fault:  # noqa: BLE001 - a black box may fail in any way; each is an answer, with its words
         return f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
+
+
+def answering(score: Model) -> Model:
+    """The model, with no scores at all where it fails."""
+
+    def scores(bars: pd.DataFrame) -> pd.DataFrame:
+        found = asked(score, bars)
+        return pd.DataFrame() if isinstance(found, str) else found
+
+    return scores
 
 
 def every(score: Model, told: Panel) -> dict[str, Answer]:
@@ -284,10 +299,8 @@ def failed(fault: str, when: str) -> Answer:
 
 def extra_rows(score: Model, told: Panel) -> probes.Finding:
     """More of the future: a name, sessions between the others and after the last. The past must not change."""
-    if not len(told.scores):
-        return probes.Finding(np.inf, None, 1.0)
-    cut = told.scores.index[len(told.scores) // 2]
-    return probes.compare(told.scores.loc[:cut], score(enlarged(told.bars, cut)))
+    cut = told.scores.index[(len(told.scores) - 1) // 2]
+    return probes.compare(told.scores.loc[:cut], answering(score)(enlarged(told.bars, cut)))
 
 
 def enlarged(bars: pd.DataFrame, cut: pd.Timestamp) -> pd.DataFrame:
@@ -308,4 +321,4 @@ def enlarged(bars: pd.DataFrame, cut: pd.Timestamp) -> pd.DataFrame:
 def denser(score: Model, told: Panel, count: int) -> probes.Finding:
     """Cut the newest bars off at `count` dates more."""
     cuts = probes.cut_dates(pd.DatetimeIndex(told.scores.index), count)
-    return probes.truncation(score, told.bars, told.scores, cuts)
+    return probes.truncation(answering(score), told.bars, told.scores, cuts)

@@ -18,18 +18,20 @@ Model = Callable[[pd.DataFrame], pd.DataFrame]
 class Finding(NamedTuple):
     """`gap`: largest absolute difference of a score that should be the same; NaN against a number is infinite. `order`:
     largest share of a session's names whose rank is another one, as scores that differ by next to nothing put names in
-    order all the same. `first`: session on which something differs."""
+    order all the same. `first`: session on which something differs, `name`: of an instrument whose score does then."""
 
     gap: float
     first: pd.Timestamp | None
     order: float = 0.0
+    name: str | None = None
 
     @property
     def words(self) -> str:
         if self.first is None:
             return "scores are the same"
         ranks = f", and {self.order:.0%} of the ranks of a session" if self.order else ""
-        return f"the score of {self.first.date()} changes (by up to {self.gap:.3g}){ranks}"
+        whose = f"of {self.name} on" if self.name else "of"
+        return f"the score {whose} {self.first.date()} changes (by up to {self.gap:.3g}){ranks}"
 
 
 def every(
@@ -75,7 +77,9 @@ def compare(reference: pd.DataFrame, other: pd.DataFrame) -> Finding:
         return Finding(0.0, None)
     moved = ranks(a[rows]) != ranks(b[rows])
     scored = np.isfinite(a[rows]) | np.isfinite(b[rows])
-    return Finding(float(gaps.max()), reference.index[rows[0]], float((moved.sum(axis=1) / scored.sum(axis=1)).max()))
+    order = float((moved.sum(axis=1) / scored.sum(axis=1)).max())
+    name = str(reference.columns[int(np.argmax(gaps[rows[0]] > 0))])
+    return Finding(float(gaps.max()), reference.index[rows[0]], order, name)
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:
@@ -155,6 +159,7 @@ def rescaling(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> float:
 def worst(findings: Iterable[Finding]) -> Finding:
     """The largest gap and change of order of several findings, and the earliest date of any."""
     every = list(findings)
-    dates = [finding.first for finding in every if finding.first is not None]
+    dated = [(finding.first, finding.name) for finding in every if finding.first is not None]
     gap, order = (max(getattr(finding, name) for finding in every) for name in ("gap", "order"))
-    return Finding(gap, min(dates) if dates else None, order)
+    first, name = min(dated, key=lambda each: each[0]) if dated else (None, None)
+    return Finding(gap, first, order, name)

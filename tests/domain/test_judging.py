@@ -190,7 +190,7 @@ def test_no_scores_have_no_share(bars: pd.DataFrame) -> None:
 
 def test_a_score_that_vanishes_is_an_infinite_gap() -> None:
     one = pd.DataFrame({"A": [1.0, 2.0]}, index=SESSIONS[:2])
-    assert probes.compare(one, one.iloc[:1]) == probes.Finding(np.inf, SESSIONS[1], 1.0)
+    assert probes.compare(one, one.iloc[:1]) == probes.Finding(np.inf, SESSIONS[1], 1.0, "A")
 
 
 # --- lockbox ------------------------------------------------------------------------------------------------

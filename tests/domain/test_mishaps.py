@@ -131,6 +131,19 @@ def test_more_of_the_future_changes_nothing_for_the_honest(bars: pd.DataFrame) -
         assert mishaps.extra_rows(cheat, mishaps.panel(cheat, bars, cheat(bars))).gap > 0.0
 
 
+def test_a_model_that_fails_on_fewer_bars_is_an_answer_too(bars: pd.DataFrame) -> None:
+    def spoilt(table: pd.DataFrame) -> pd.DataFrame:
+        if table["timestamp"].nunique() < SESSIONS:
+            raise MemoryError
+        return honest(table)
+
+    told = mishaps.panel(spoilt, bars, honest(bars))
+    assert mishaps.denser(spoilt, told, 3).gap == np.inf
+    late = told._replace(bars=mishaps.newest(bars, 150), scores=honest(bars).iloc[-126:])
+    assert mishaps.extra_rows(spoilt, late).gap == np.inf
+    assert {answer.kept for answer in mishaps.every(spoilt, late).values()} == {0.0}
+
+
 # --- what a score rests on ----------------------------------------------------------------------------------
 
 

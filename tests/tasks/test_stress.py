@@ -88,6 +88,14 @@ def test_every_figure_that_gates_ask_of_it_is_there_and_the_same_again(tmp_path:
     assert (tmp_path / stress.PICTURE).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_mute_model_gets_no_figures_and_so_no_pass(tmp_path: Path) -> None:
+    asked = case(score)
+    mute = asked._replace(scores=asked.scores * np.nan)
+    told = stress.stress.fn(mute, {}, Clock(), Folder(tmp_path))
+    assert told.figures == {}
+    assert "too few sessions" in told.told["robustness"]["in_words"]
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_what_a_peeking_model_looks_at_stands_in_the_report(tmp_path: Path) -> None:
     asked = case(peeking)
