@@ -1,15 +1,18 @@
 """Validate: a sceptic's look at one candidate, in its own process, under the validator's key."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow
 
 from tasks import candidates, ledger, looks, recovery, validation
-from tasks.cases import log_inputs, open_case
+from tasks.cases import log_inputs, materials, open_case, refuse
 from tasks.checks import SCORES, check, suite_digests
 from tasks.domain import names
+from tasks.domain.errors import DataRefused, ModelFault
+from tasks.domain.spending import Look
 from tasks.progress import step
-from tasks.recording import recorded
+from tasks.recording import Record, recorded
 
 
 @flow(name="validate", log_prints=True)
@@ -33,19 +36,29 @@ def examine(found: candidates.Candidate) -> None:
     snapshot = found.snapshot()
     tags = {names.TAG_CANDIDATE: found.id}
     with recorded(found.model, names.VALIDATE, snapshot.as_of, snapshot.key, tags) as record:
+        log_inputs(found, record)
         step("verifying signatures, loading the model")
         earlier = looks.record(found)
-        case = open_case(found)
-        log_inputs(case, record)
-        step("checking the scores")
-        check(case.published(), SCORES, record.folder)
-        step("probing for look-ahead")
-        probed, rescaled = validation.probe(case), validation.rescale(case)
-        step("timing the scoring of a session")
-        timed = validation.time_scoring(case)
-        step("measuring on the lockbox")
-        measured = validation.measure(case, validation.every_trial(case), earlier)
-        step("comparing with the champion")
-        compared, champion_files = validation.compare_with_champion(case)
-        validation.report(case, probed, rescaled | timed | measured | compared, record)
-    validation.complete(case, champion_files | suite_digests((SCORES,)), record)
+        try:
+            judged_with = judge(found, earlier, record)
+        except (ModelFault, DataRefused) as fault:
+            judged_with = materials(found)
+            refuse(found, fault, {names.FAULTS: 1.0}, record)
+    validation.complete(found, judged_with, record)
+
+
+def judge(found: candidates.Candidate, earlier: Sequence[Look], record: Record) -> dict[str, str]:
+    """Everything that its scores tell; returns digests of what that took."""
+    case = open_case(found)
+    step("checking the scores")
+    check(case.published(), SCORES, record.folder)
+    step("probing for look-ahead")
+    probed, rescaled = validation.probe(case), validation.rescale(case)
+    step("timing the scoring of a session")
+    timed = validation.time_scoring(case)
+    step("measuring on the lockbox")
+    measured = validation.measure(case, validation.every_trial(case), earlier)
+    step("comparing with the champion")
+    compared, champion_files = validation.compare_with_champion(case)
+    validation.report(case, probed, rescaled | timed | measured | compared, record)
+    return case.materials | champion_files | suite_digests((SCORES,))

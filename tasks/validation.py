@@ -15,7 +15,7 @@ from tasks import aliases, candidates, evidence, ledger, models, plots
 from tasks.candidates import Candidate, candidate
 from tasks.cases import Case
 from tasks.domain import accuracy, criteria, names, probes
-from tasks.domain.errors import VerificationFailed
+from tasks.domain.errors import ModelFault, VerificationFailed
 from tasks.domain.spending import Look, skill
 from tasks.domain.trading import prices_of, trade
 from tasks.home import as_json, write_whole
@@ -145,10 +145,14 @@ def compare_with_champion(case: Case) -> tuple[accuracy.Figures, dict[str, str]]
     if found is None:
         return {"champion.present": 0.0}, {}
     signed = found.signed_model()
-    scores = models.load(found.model, found.version, signed)(case.bars)
+    files = {f"champion/{name}": value for name, value in signed.items()}
+    try:
+        scores = models.load(found.model, found.version, signed)(case.bars)
+    except ModelFault as fault:  # the champion's, so that nothing can be said of who is better
+        print(f"champion {found.reference}: {fault}")
+        return {"champion.present": 1.0, "champion.faults": 1.0}, files
     mine, theirs = accuracy.rank_ic(case.lockbox), accuracy.rank_ic(case.inside(scores))
-    figures = accuracy.against_champion(mine, theirs, case.problem.horizon, case.problem.seed)
-    return figures, {f"champion/{name}": value for name, value in signed.items()}
+    return accuracy.against_champion(mine, theirs, case.problem.horizon, case.problem.seed), files
 
 
 def champion(problem: str) -> Candidate | None:
@@ -173,7 +177,7 @@ def champion(problem: str) -> Candidate | None:
 @task(cache_policy=NO_CACHE)
 def report(case: Case, found: dict[str, probes.Finding], figures: accuracy.Figures, record: Record) -> accuracy.Figures:
     """Write validation.json and the pictures; returns the figures that could be computed."""
-    gaps = probes.figures(found)
+    gaps = probes.figures(found) | {names.FAULTS: 0.0}
     kept = accuracy.finite(gaps | figures)
     content: dict[str, Any] = {
         "model": case.candidate.reference,
@@ -181,6 +185,7 @@ def report(case: Case, found: dict[str, probes.Finding], figures: accuracy.Figur
         "lockbox_starts": str(case.start.date()),
         "bootstrap_block_sessions": accuracy.block_length(case.problem.horizon),
         "probes": {name: finding.words for name, finding in found.items()},
+        "walls": case.walls,
         "instruments_outside_list": outside(case, instruments(case)),
         "figures": kept,
         "not_computable": sorted((gaps | figures).keys() - kept.keys()),
@@ -194,9 +199,8 @@ def report(case: Case, found: dict[str, probes.Finding], figures: accuracy.Figur
 
 
 @task(cache_policy=NO_CACHE)
-def complete(case: Case, champion_files: dict[str, str], record: Record) -> None:
-    """Sign the validation link."""
+def complete(found: Candidate, materials: dict[str, str], record: Record) -> None:
+    """Sign the validation link over what was judged and what it was judged with."""
     trials = f"{names.TRAIN}/{names.TRIALS}"
-    trained = evidence.read_statement(case.candidate.folder, names.TRAIN).products
-    materials = case.materials | {trials: trained[trials]} | champion_files
-    attest(record, case.candidate.folder, materials, model=case.candidate.reference)
+    trained = evidence.read_statement(found.folder, names.TRAIN).products
+    attest(record, found.folder, materials | {trials: trained[trials]}, model=found.reference)
