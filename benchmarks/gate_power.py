@@ -55,7 +55,7 @@ from worlds import (
     world,
 )
 
-from tasks.domain import accuracy, criteria, metrics, mishaps, probes, trading
+from tasks.domain import accuracy, criteria, metrics, mishaps, names, probes, trading
 from tasks.domain.criteria import Criterion
 from tasks.domain.gates import decide
 from tasks.domain.labels import forward_return
@@ -144,7 +144,8 @@ def traded(bars: pd.DataFrame, inside: accuracy.Lockbox, trials: list[float]) ->
     prices = trading.prices_of(bars)
     found = trading.trade(inside.scores, prices, problem.strategy)
     told = accuracy.deflated_sharpe(found.returns, trials)
-    return told | trading.figures(found, trading.measure(found, prices, problem.strategy)) | {"champion.present": 0.0}
+    told |= trading.figures(found, trading.measure(found, prices, problem.strategy))
+    return told | {"champion.present": 0.0, names.FAULTS: 0.0}
 
 
 def stressed(bars: pd.DataFrame, model: Model, scores: pd.DataFrame) -> dict[str, float]:

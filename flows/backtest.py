@@ -6,10 +6,11 @@ from typing import Any
 from prefect import flow
 
 from tasks import backtesting, candidates, ledger, recovery
-from tasks.cases import log_inputs, open_case
+from tasks.cases import log_inputs, open_case, refuse
 from tasks.domain import names
+from tasks.domain.errors import ModelFault
 from tasks.progress import step
-from tasks.recording import recorded
+from tasks.recording import Record, recorded
 
 SHOWN = ("figures", "years", "sensitivity", "engines_differ")  # of the report; those made before had fewer
 
@@ -36,18 +37,25 @@ def trade_lockbox(found: candidates.Candidate) -> None:
     snapshot = found.snapshot()
     tags = {names.TAG_CANDIDATE: found.id}
     with recorded(found.model, names.BACKTEST, snapshot.as_of, snapshot.key, tags) as record:
-        step("verifying signatures, scoring")
-        case = open_case(found)
-        log_inputs(case, record)
-        step("trading with two engines")
-        traded = backtesting.run_engines(case)
-        third = backtesting.ask_third(case, traded)
-        step("trading at other costs and later")
-        others = backtesting.other_ways(case, traded)
-        step("looking at it from all sides")
-        told = backtesting.look(case, traded, others)
-        step("walking the retraining forward")
-        forward = backtesting.walk_forward(case)
-        step("writing figures and the tear sheet")
-        backtesting.report(case, told, forward, third, record)
-    backtesting.complete(case, record)
+        log_inputs(found, record)
+        try:
+            trade(found, record)
+        except ModelFault as fault:
+            refuse(found, fault, {}, record)
+    backtesting.complete(found, record)
+
+
+def trade(found: candidates.Candidate, record: Record) -> None:
+    step("verifying signatures, scoring")
+    case = open_case(found)
+    step("trading with two engines")
+    traded = backtesting.run_engines(case)
+    third = backtesting.ask_third(case, traded)
+    step("trading at other costs and later")
+    others = backtesting.other_ways(case, traded)
+    step("looking at it from all sides")
+    told = backtesting.look(case, traded, others)
+    step("walking the retraining forward")
+    forward = backtesting.walk_forward(case)
+    step("writing figures and the tear sheet")
+    backtesting.report(case, told, forward, third, record)

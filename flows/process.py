@@ -25,6 +25,7 @@ from tasks.progress import CHANNEL, send
 
 Message = dict[str, Any]
 CHECKED = ("collect", "train", "validate")  # stages that run suites
+JUDGING = ("validate", "backtest")  # flows that ask a model
 TRADING = ("train", "backtest")  # flows that simulate
 
 
@@ -131,6 +132,8 @@ def main(name: str, problem: str) -> None:
         # These take seconds: while the stage before still works.
         if name in CHECKED:
             importlib.import_module("great_expectations")
+        if name in JUDGING:
+            importlib.import_module("tasks.cell.outside").prepare()
         if name in TRADING:
             importlib.import_module("tasks.domain.simulate.research").prepare()
         line = read_line(sys.stdin.fileno())

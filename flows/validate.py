@@ -1,16 +1,19 @@
 """Validate: a sceptic's look at one candidate, in its own process, under the validator's key."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow
 
 from tasks import candidates, champions, ledger, looks, recovery, stress, validation, yardsticks
-from tasks.cases import log_inputs, open_case
+from tasks.cases import log_inputs, materials, open_case, refuse
 from tasks.checks import SCORES, check, suite_digests
 from tasks.clock import Clock
 from tasks.domain import names
+from tasks.domain.errors import DataRefused, ModelFault
+from tasks.domain.spending import Look
 from tasks.progress import step
-from tasks.recording import recorded
+from tasks.recording import Record, recorded
 
 
 @flow(name="validate", log_prints=True)
@@ -34,26 +37,35 @@ def examine(found: candidates.Candidate) -> None:
     snapshot = found.snapshot()
     tags = {names.TAG_CANDIDATE: found.id}
     with recorded(found.model, names.VALIDATE, snapshot.as_of, snapshot.key, tags) as record:
+        log_inputs(found, record)
         step("verifying signatures, loading the model")
         earlier = looks.record(found)
-        case = open_case(found)
-        log_inputs(case, record)
-        step("checking the scores")
-        check(case.published(), SCORES, record.folder)
-        clock = Clock()
-        step("probing for look-ahead")
-        probed, rescaled = validation.probe(case, clock), validation.rescale(case, clock)
-        step("mishaps and scenarios")
-        stressed = stress.stress(case, probed, clock, record)
-        step("timing the scoring of a session")
-        timed = clock("latency", lambda: validation.time_scoring(case))
-        step("measuring on the lockbox")
-        measured = clock("lockbox", lambda: validation.measure(case, validation.every_trial(case), earlier))
-        step("measuring what it rests on and how it lasts")
-        marked, tables = clock("yardsticks", lambda: yardsticks.mark(case, record))
-        step("comparing with the champion")
-        compared = clock("champion", lambda: champions.compare(case))
-        figures = rescaled | timed | marked | measured | compared.figures | stressed.figures
-        told = tables | compared.told | stressed.told
-        validation.report(case, stressed.findings, figures, told, clock, record)
-    validation.complete(case, compared.files | suite_digests((SCORES,)), record)
+        try:
+            judged_with = judge(found, earlier, record)
+        except (ModelFault, DataRefused) as fault:
+            judged_with = materials(found)
+            refuse(found, fault, {names.FAULTS: 1.0}, record)
+    validation.complete(found, judged_with, record)
+
+
+def judge(found: candidates.Candidate, earlier: Sequence[Look], record: Record) -> dict[str, str]:
+    """Everything that its scores tell; returns digests of what that took."""
+    case, clock = open_case(found), Clock()
+    step("checking the scores")
+    check(case.published(), SCORES, record.folder)
+    step("probing for look-ahead")
+    probed, rescaled = validation.probe(case, clock), validation.rescale(case, clock)
+    step("mishaps and scenarios")
+    stressed = stress.stress(case, probed, clock, record)
+    step("timing the scoring of a session")
+    timed = clock("latency", lambda: validation.time_scoring(case))
+    step("measuring on the lockbox")
+    measured = clock("lockbox", lambda: validation.measure(case, validation.every_trial(case), earlier))
+    step("measuring what it rests on and how it lasts")
+    marked, tables = clock("yardsticks", lambda: yardsticks.mark(case, record))
+    step("comparing with the champion")
+    compared = clock("champion", lambda: champions.compare(case))
+    figures = rescaled | timed | marked | measured | compared.figures | stressed.figures
+    told = tables | compared.told | stressed.told
+    validation.report(case, stressed.findings, figures, told, clock, record)
+    return case.materials | compared.files | suite_digests((SCORES,))

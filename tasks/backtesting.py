@@ -8,7 +8,8 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import tearsheet, third_opinion
+from tasks import cases, tearsheet, third_opinion
+from tasks.candidates import Candidate
 from tasks.cases import Case
 from tasks.domain import accuracy, names, sensitivity, study, trading
 from tasks.domain.bars import wide
@@ -111,6 +112,6 @@ def report(
 
 
 @task(cache_policy=NO_CACHE)
-def complete(case: Case, record: Record) -> None:
+def complete(found: Candidate, record: Record) -> None:
     """Sign the backtest link."""
-    attest(record, case.candidate.folder, case.materials, model=case.candidate.reference)
+    attest(record, found.folder, cases.materials(found), model=found.reference)

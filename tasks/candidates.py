@@ -50,8 +50,13 @@ class Candidate(NamedTuple):
     def verdict(self, policy: Policy) -> Verdict:
         """What follows from the signed figures, the frozen problem and how it came about, under these gates."""
         figures = self.figures(names.VALIDATE) | self.figures(names.BACKTEST)
-        told = history.told(self.versions(), self.judging(policy))
-        return decide(policy, figures, self.problem().criteria(), told)
+        told = [*self.faults(), history.told(self.versions(), self.judging(policy))]
+        return decide(policy, figures, self.problem().criteria(), "; ".join(told))
+
+    def faults(self) -> list[str]:
+        """What the model did that no model may, in the words of the validation and the backtest; each once."""
+        reports = (json.loads(self.file(stage, name)) for stage, name in names.REPORTS.items())
+        return list(dict.fromkeys(report[names.FAULT] for report in reports if names.FAULT in report))
 
     def judging(self, policy: Policy) -> history.Layout:
         """All that judges this candidate, where these are the gates."""

@@ -11,16 +11,18 @@ from tasks import evidence, lake, models
 from tasks.candidates import Candidate
 from tasks.domain import accuracy, names
 from tasks.domain.bars import wide
+from tasks.domain.errors import CountersignError, ModelFault
 from tasks.domain.labels import forward_return
 from tasks.domain.problem import Problem
+from tasks.home import as_json, write_whole
 from tasks.recording import Record
 
 
 class Case(NamedTuple):
     """All that the validator works on, every part compared with its signature before use.
 
-    `bars`: development and lockbox, long; `start`: first session of the lockbox; `score`: the black box;
-    `lockbox`: its scores there with the labels; `materials`: digests of all that was used.
+    `bars`: development and lockbox, long; `start`: first session of the lockbox; `score`: the black box; `walls`: what
+    holds it in; `lockbox`: its scores there with the labels; `materials`: digests of all that was used.
     """
 
     candidate: Candidate
@@ -28,6 +30,7 @@ class Case(NamedTuple):
     bars: pd.DataFrame
     start: pd.Timestamp
     score: models.Score
+    walls: list[str]
     scores: pd.DataFrame
     lockbox: accuracy.Lockbox
     materials: dict[str, str]
@@ -48,20 +51,35 @@ class Case(NamedTuple):
 
 @task(cache_policy=NO_CACHE)
 def open_case(found: Candidate) -> Case:
-    """Check the steward's and the trainer's signatures, hash the model, load it, score all bars once."""
+    """Check the steward's and the trainer's signatures, hash the model, load it, score all bars once.
+
+    Raises:
+        ModelFault: the model misbehaves, or has nothing to say about the lockbox.
+    """
     problem, signed = found.problem(), found.signed_model()
+    score = models.load(found.model, found.version, signed)  # while the bars are read
     development, lockbox = (found.snapshot().read(part) for part in (lake.DEVELOPMENT, lake.LOCKBOX))
     bars = pd.concat([development, lockbox], ignore_index=True)
     start = lockbox["timestamp"].min()
-    score = models.load(found.model, found.version, signed)
     scores = score(bars)
     box = on_lockbox(scores, bars, problem.horizon, start)
-    return Case(found, problem, bars, start, score, scores, box, materials(found) | signed)
+    if box.scores.isna().all(axis=None):
+        raise ModelFault("the model gives no score on the lockbox")
+    return Case(found, problem, bars, start, score, score.walls, scores, box, materials(found))
 
 
-def log_inputs(case: Case, record: Record) -> None:
+@task(cache_policy=NO_CACHE)
+def refuse(found: Candidate, fault: CountersignError, figures: accuracy.Figures, record: Record) -> None:
+    """Write the stage's report on a model that can't be judged: why, and what figures there are without its scores."""
+    print(f"refused: {fault}")
+    content = {"model": found.reference, "candidate": found.id, names.FAULT: str(fault), "figures": figures}
+    write_whole(record.folder / names.REPORTS[record.stage], as_json(content))
+    record.run.figures(figures)
+
+
+def log_inputs(found: Candidate, record: Record) -> None:
     """The tables judged on, as datasets of the run."""
-    tables = case.candidate.snapshot().manifest["tables"]
+    tables = found.snapshot().manifest["tables"]
     for part in (lake.DEVELOPMENT, lake.LOCKBOX):
         record.run.input(part, tables[part]["version"], tables[part]["sha256"], context=part)
 
@@ -72,7 +90,7 @@ def on_lockbox(scores: pd.DataFrame, bars: pd.DataFrame, horizon: int, start: pd
 
 
 def materials(found: Candidate) -> dict[str, str]:
-    """Digests of the snapshot's parts and of the frozen problem."""
+    """Digests of all that a case is made of: the snapshot's parts, the frozen problem, the model's files."""
     snapshot = found.snapshot()
     trained = evidence.read_statement(found.folder, names.TRAIN).products
     frozen = f"{names.TRAIN}/{names.PROBLEM_FILE}"
@@ -80,4 +98,4 @@ def materials(found: Candidate) -> dict[str, str]:
         names.DEVELOPMENT: snapshot.digest(lake.DEVELOPMENT),
         names.LOCKBOX: snapshot.digest(lake.LOCKBOX),
         frozen: trained[frozen],
-    }
+    } | found.signed_model()

@@ -11,7 +11,7 @@ from tasks.candidates import Candidate, candidate
 from tasks.cases import Case
 from tasks.domain import names
 from tasks.domain.accuracy import Figures, finite
-from tasks.domain.errors import VerificationFailed
+from tasks.domain.errors import ModelFault, VerificationFailed
 from tasks.domain.gates import CHAMPION, Policy
 from tasks.domain.lockbox import champion
 from tasks.domain.trading import prices_of
@@ -38,6 +38,19 @@ def compare(case: Case) -> Compared:
     line = line_of(case.problem.name)
     if not line.members:
         return Compared({CHAMPION: 0.0}, {}, {})
+    try:
+        return against(line, case)
+    except ModelFault as fault:  # a champion's, so that nothing can be said of who is better
+        print(f"champion {line.members[-1].reference}: {fault}")
+        return Compared({CHAMPION: 1.0, "champion.faults": 1.0}, {}, digests(line.members[-1]))
+
+
+def against(line: Line, case: Case) -> Compared:
+    """The comparison where there is a champion.
+
+    Raises:
+        ModelFault: the champion, or the one that distances are counted from, did not answer as a model should.
+    """
     present = line.members[-1]
     theirs = case.inside(scores_of(present, case))
     prices, problem = prices_of(case.bars), case.problem
@@ -46,7 +59,7 @@ def compare(case: Case) -> Compared:
     own = figures["champion.distance"]
     begins = champion.reference(line.steps)
     reference, *since = line.members[begins:]
-    files = {f"champion/{name}": value for name, value in present.signed_model().items()}
+    files = digests(present)
     direct = own
     if reference != present:
         direct = champion.distance(case.lockbox, case.inside(scores_of(reference, case)))
@@ -66,6 +79,10 @@ def compare(case: Case) -> Compared:
         "champions_since_reference": [member.reference for member in since],
     }
     return Compared(figures, {"champion": told}, files)
+
+
+def digests(found: Candidate) -> dict[str, str]:
+    return {f"champion/{name}": value for name, value in found.signed_model().items()}
 
 
 def not_worse(policy: Policy) -> float:

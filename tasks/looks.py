@@ -60,5 +60,6 @@ def check(found: Candidate) -> None:
     Raises:
         VerificationFailed: it is not.
     """
-    if LOOKS in found.figures(names.VALIDATE) and all(each["candidate"] != found.id for each in entries(found.model)):
+    told = found.figures(names.VALIDATE).keys() & {LOOKS, names.FAULTS}
+    if told and all(each["candidate"] != found.id for each in entries(found.model)):
         raise VerificationFailed(f"log looks: does not hold the look that {found.reference} had at its lockbox")

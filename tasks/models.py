@@ -12,7 +12,8 @@ import pandas as pd
 import yaml
 
 from tasks import ledger
-from tasks.domain.errors import UsageError, VerificationFailed
+from tasks.cell import outside
+from tasks.domain.errors import ModelFault, UsageError, VerificationFailed
 from tasks.home import CHECKOUT, as_json, write_whole
 
 CODE = {name: CHECKOUT / "tasks" / "domain" / name for name in ("features", "inference")}
@@ -116,39 +117,33 @@ class Score(Protocol):
     def __call__(self, bars: pd.DataFrame, since: pd.Timestamp | None = None) -> pd.DataFrame: ...
 
 
-def load(model: str, number: int, signed: dict[str, str]) -> Score:
-    """The scoring function of a registered version.
+def load(model: str, number: int, signed: dict[str, str]) -> outside.Cell:
+    """The scoring function of a registered version, whose code runs in a process of its own (ADR 0013).
 
     The files are copied, hashed and compared before any of their code runs, and it is the copy that runs.
 
     Raises:
         VerificationFailed: a file is not what was signed.
         UsageError: the model needs a package that is not installed.
+        ModelFault: what it needs can't be told.
     """
-    scratch = Path(tempfile.mkdtemp(prefix="countersign-model-"))
-    copy = shutil.copytree(ledger.model_folder(model, number), scratch / "model")
-    (copy / ledger.WRITTEN_ON_LOAD).unlink(missing_ok=True)
-    if faults := differences(signed, ledger.digests_below(copy)):
-        shutil.rmtree(scratch)
+    cell = outside.take()
+    shutil.copytree(ledger.model_folder(model, number), cell.folder)
+    (cell.folder / ledger.WRITTEN_ON_LOAD).unlink(missing_ok=True)
+    if faults := differences(signed, ledger.digests_below(cell.folder)):
+        cell.close()
         raise VerificationFailed(f"{model}/{number}: {'; '.join(faults)}; it was not loaded")
-    import mlflow.pyfunc
-
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    require_packages(copy, f"{model}/{number}")
-    loaded = mlflow.pyfunc.load_model(str(copy))
-    shutil.rmtree(scratch)
-    columns = loaded.metadata.get_input_schema().input_names()
-
-    def score(bars: pd.DataFrame, since: pd.Timestamp | None = None) -> pd.DataFrame:
-        scored = loaded.predict(bars[columns], params={} if since is None else {"since": since.isoformat()})
-        return scored.pivot(index="timestamp", columns="instrument", values="score").sort_index()
-
-    return score
+    require_packages(cell.folder, f"{model}/{number}")
+    cell.load()
+    return cell
 
 
 def require_packages(model: Path, reference: str) -> None:
     """Refuse in words a model whose family needs a package that is not there (PyTorch's file format is optional)."""
-    family = json.loads((model / "artifacts" / "spec.json").read_text())["family"]
+    try:
+        family = json.loads((model / "artifacts" / "spec.json").read_text())["family"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ModelFault("the model does not say of what family it is (artifacts/spec.json)") from None
     installed = {distribution.name for distribution in distributions()}
     if missing := [name for name in requirements(family) if name not in installed]:
         raise UsageError(

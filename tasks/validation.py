@@ -152,7 +152,7 @@ def report(
 ) -> accuracy.Figures:
     """Write validation.json, with what else is `told` and what took how long, and the pictures; returns the
     figures that could be computed."""
-    gaps = probes.figures(found)
+    gaps = probes.figures(found) | {names.FAULTS: 0.0}
     kept = accuracy.finite(gaps | figures)
     content: dict[str, Any] = {
         "model": case.candidate.reference,
@@ -160,6 +160,7 @@ def report(
         "lockbox_starts": str(case.start.date()),
         "bootstrap_block_sessions": accuracy.block_length(case.problem.horizon),
         "probes": {name: finding.words for name, finding in found.items()},
+        "walls": case.walls,
         "instruments_outside_list": outside(case, instruments(case)),
         "figures": kept,
         "not_computable": sorted((gaps | figures).keys() - kept.keys()),
@@ -174,9 +175,8 @@ def report(
 
 
 @task(cache_policy=NO_CACHE)
-def complete(case: Case, champion_files: dict[str, str], record: Record) -> None:
-    """Sign the validation link."""
+def complete(found: Candidate, materials: dict[str, str], record: Record) -> None:
+    """Sign the validation link over what was judged and what it was judged with."""
     trials = f"{names.TRAIN}/{names.TRIALS}"
-    trained = evidence.read_statement(case.candidate.folder, names.TRAIN).products
-    materials = case.materials | {trials: trained[trials]} | champion_files
-    attest(record, case.candidate.folder, materials, model=case.candidate.reference)
+    trained = evidence.read_statement(found.folder, names.TRAIN).products
+    attest(record, found.folder, materials | {trials: trained[trials]}, model=found.reference)

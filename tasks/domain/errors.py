@@ -25,6 +25,12 @@ class VerificationFailed(CountersignError):
     exit_code = 5
 
 
+class ModelFault(CountersignError):
+    """A model did what it may not, or answered with what is no score: a reason to refuse it, not a fault of ours."""
+
+    exit_code = 1
+
+
 class StageKilled(CountersignError):
     """A stage's process ended without a result (a signal, the out-of-memory killer)."""
 

@@ -66,6 +66,9 @@ BACKTEST_REPORT: Final = "backtest.json"
 POLICY: Final = "policy.json"
 DECISION: Final = "decision.json"
 APPROVAL: Final = "approval.json"
+# In these: what a model did that no model may, in words; and the count of it.
+FAULT: Final = "fault"
+FAULTS: Final = "model.faults"
 REPORTS: Final = {VALIDATE: VALIDATION, BACKTEST: BACKTEST_REPORT}
 
 

@@ -17,11 +17,12 @@ CHECKOUT = Path(__file__).parents[2]
 class Countersign:
     """`countersign` on one state folder; `prefect` is a running server's API, or None to let it start its own.
 
-    `extra` is what the user's environment holds besides."""
+    `extra` is what the user's environment holds besides; `checkout` is where the program lies."""
 
     home: Path
     prefect: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
+    checkout: Path = CHECKOUT
 
     @property
     def environment(self) -> dict[str, str]:
@@ -36,7 +37,7 @@ class Countersign:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=CHECKOUT,
+            cwd=self.checkout,
             env=self.environment,
             start_new_session=True,
         )
