@@ -228,7 +228,8 @@ def altered(bars: pd.DataFrame, placed: Iterable[Placed]) -> pd.DataFrame:
 def happened(score: Model, told: Panel, placed: list[Placed]) -> Answer:
     """Let it all happen at once; where a score is missed, find out by which of them."""
     answer = answered(score, told, placed)
-    if answer.words and len(placed) > 1:
+    own = sum(answer.words.startswith(f"{each.name} has") for each in placed)  # 1: its name tells which it was
+    if answer.words and len(placed) > 1 and own != 1:
         alone = (answered(score, told, [each]).words for each in placed)
         return answer._replace(words=next(filter(None, alone), answer.words))
     return answer
