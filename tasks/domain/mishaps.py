@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from tasks.domain import metrics, probes
+from tasks.domain.errors import ModelFault
 
 Model = Callable[[pd.DataFrame], pd.DataFrame]
 Flags = npt.NDArray[np.bool_]
@@ -64,9 +65,9 @@ class Panel(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """The names that are scored to the end, in order; all where none is."""
+        """The names that are scored to the end, in order; all that ever are where none is."""
         last = self.scores.iloc[-1] if len(self.scores) else pd.Series(dtype=float)
-        return sorted(map(str, last.index[np.isfinite(last)])) or sorted(map(str, self.bars["instrument"].unique()))
+        return sorted(map(str, last.index[np.isfinite(last)])) or sorted(map(str, self.scores.columns))
 
 
 def warm_up(bars: pd.DataFrame, full: pd.DataFrame) -> int:
@@ -89,7 +90,7 @@ def panel(score: Model, bars: pd.DataFrame, full: pd.DataFrame) -> Panel:
     A model that fails on fewer bars is held to what it said of all.
     """
     part = newest(bars, warm_up(bars, full) + SPARE + SCORED)
-    found = asked(score, part)
+    found = asked(score, part, "where it gets the newest bars only")
     scores = full[full.index >= part["timestamp"].min()] if isinstance(found, str) else found
     return Panel(part, scores, usual_range(full))
 
@@ -108,19 +109,25 @@ def outside(scores: pd.DataFrame, usual: tuple[float, float]) -> float:
     return float((np.abs(given - middle) > width).mean()) if len(given) else float("nan")
 
 
-def asked(score: Model, bars: pd.DataFrame) -> pd.DataFrame | str:
-    """The scores, or in one line why there are none."""
+def asked(score: Model, bars: pd.DataFrame, when: str) -> pd.DataFrame | str:
+    """The scores, or in one line why there are none. `when`: what was done to the bars, in words.
+
+    Raises:
+        ModelFault: the model's process has ended, so that nothing more can be asked.
+    """
     try:
         return score(bars)
+    except ModelFault as fault:
+        raise ModelFault(f"{fault}, {when}") from None
     except Exception as fault:  # noqa: BLE001 - a black box may fail in any way; each is an answer, with its words
         return f"{type(fault).__name__}: {' '.join(str(fault).split())[:200]}"
 
 
-def answering(score: Model) -> Model:
+def answering(score: Model, when: str) -> Model:
     """The model, with no scores at all where it fails."""
 
     def scores(bars: pd.DataFrame) -> pd.DataFrame:
-        found = asked(score, bars)
+        found = asked(score, bars, when)
         return pd.DataFrame() if isinstance(found, str) else found
 
     return scores
@@ -154,7 +161,7 @@ def missing_names(score: Model, told: Panel) -> Answer:
     kept = [name for at, name in enumerate(told.names) if at % THIRD != 1]
     part = told.bars[told.bars["instrument"].isin(kept)]
     gone = f"where {len(told.names) - len(kept)} of {len(told.names)} names are left out"
-    found = asked(score, part)
+    found = asked(score, part, gone)
     if isinstance(found, str):
         return failed(found, gone)
     wanted = expected(told, part, [])[kept]
@@ -238,9 +245,11 @@ def happened(score: Model, told: Panel, placed: list[Placed]) -> Answer:
 def answered(score: Model, told: Panel, placed: list[Placed]) -> Answer:
     bars = altered(told.bars, placed)
     titles = [f"{each.name} has {each.mishap.title} from {each.start.date()}" for each in placed]
-    found = asked(score, bars)
+    kinds = ", ".join(each.mishap.title for each in placed)
+    when = f"where {titles[0]}" if len(titles) == 1 else f"where each of some names has one of these: {kinds}"
+    found = asked(score, bars, when)
     if isinstance(found, str):
-        return failed(found, f"where {titles[0] if len(titles) == 1 else 'bars are extreme or lack fields'}")
+        return failed(found, when)
     own = {each.name: title for each, title in zip(placed, titles, strict=True)}
     said = f"where {titles[0]}" if len(titles) == 1 else "where other names' bars are amiss"
     others = [name for name in told.names if name not in own]
@@ -301,7 +310,7 @@ def failed(fault: str, when: str) -> Answer:
 def extra_rows(score: Model, told: Panel) -> probes.Finding:
     """More of the future: a name, sessions between the others and after the last. The past must not change."""
     cut = told.scores.index[(len(told.scores) - 1) // 2]
-    return probes.compare(told.scores.loc[:cut], answering(score)(enlarged(told.bars, cut)))
+    return probes.compare(told.scores.loc[:cut], answering(score, "where more bars follow")(enlarged(told.bars, cut)))
 
 
 def enlarged(bars: pd.DataFrame, cut: pd.Timestamp) -> pd.DataFrame:
@@ -322,4 +331,4 @@ def enlarged(bars: pd.DataFrame, cut: pd.Timestamp) -> pd.DataFrame:
 def denser(score: Model, told: Panel, count: int) -> probes.Finding:
     """Cut the newest bars off at `count` dates more."""
     cuts = probes.cut_dates(pd.DatetimeIndex(told.scores.index), count)
-    return probes.truncation(answering(score), told.bars, told.scores, cuts)
+    return probes.truncation(answering(score, "where bars are cut off"), told.bars, told.scores, cuts)

@@ -55,7 +55,7 @@ def noise_agreement(score: mishaps.Model, told: mishaps.Panel, seed: int) -> flo
     rng = np.random.default_rng(seed)
     factor = 1.0 + NOISE * rng.normal(size=len(told.bars))
     noisy = told.bars.assign(**{name: told.bars[name] * factor for name in mishaps.PRICES if name in told.bars})
-    return agreement(told.scores, mishaps.asked(score, noisy))
+    return agreement(told.scores, mishaps.asked(score, noisy, "where prices are off by a little"))
 
 
 def agreement(ordinary: pd.DataFrame, found: pd.DataFrame | str) -> float:
@@ -79,7 +79,8 @@ def inputs(score: mishaps.Model, base: Base) -> dict[str, float]:
 
     def moved(fields: Sequence[str]) -> float:
         other = disordered(base.market, order, fields)
-        return 1.0 - agreement(ordinary, mishaps.asked(score, other.bars()))
+        when = f"where the history of {', '.join(fields)} is in another order"
+        return 1.0 - agreement(ordinary, mishaps.asked(score, other.bars(), when))
 
     others = [name for name in base.market.fields() if name != "close"]
     # Most models that read closes read nothing else, which one question tells.

@@ -6,6 +6,7 @@ import pytest
 
 from tasks.domain import blame, mishaps, probes
 from tasks.domain.bars import wide
+from tasks.domain.errors import ModelFault
 from tests.support.market import bars as market_bars
 from tests.support.market import canonical
 
@@ -146,6 +147,16 @@ def test_a_model_that_fails_on_fewer_bars_is_an_answer_too(bars: pd.DataFrame) -
     late = told._replace(bars=mishaps.newest(bars, 150), scores=honest(bars).iloc[-126:])
     assert mishaps.extra_rows(spoilt, late).gap == np.inf
     assert {answer.kept for answer in mishaps.every(spoilt, late).values()} == {0.0}
+
+
+def test_a_model_whose_process_has_ended_is_asked_no_more(bars: pd.DataFrame) -> None:
+    def once(table: pd.DataFrame) -> pd.DataFrame:
+        if (table["volume"] == 0).any():
+            raise ModelFault("the model raised ZeroDivisionError")
+        return honest(table)
+
+    with pytest.raises(ModelFault, match=r"^the model raised ZeroDivisionError, where each of some names has one of"):
+        asked(once, bars)
 
 
 # --- what a score rests on ----------------------------------------------------------------------------------

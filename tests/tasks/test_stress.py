@@ -57,7 +57,7 @@ def case(model: Any) -> Case:
     start = bars["timestamp"].unique()[300]
     scores = model(bars)
     box = on_lockbox(scores, bars, problem.horizon, start)
-    return Case(Trained("x", 1, "x"), problem, bars, start, model, scores, box, {})
+    return Case(Trained("x", 1, "x"), problem, bars, start, model, [], scores, box, {})
 
 
 def probed(asked: Case) -> dict[str, probes.Finding]:

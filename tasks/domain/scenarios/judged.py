@@ -93,7 +93,7 @@ def base_of(
     if len(market.calendar) - since < LEAST:
         return None
     bars = market.bars()
-    found = mishaps.asked(score, bars)
+    found = mishaps.asked(score, bars, "where holes of the newest bars are filled")
     scores = found if isinstance(found, pd.DataFrame) else pd.DataFrame()
     scores = scores.reindex(index=market.calendar, columns=market.names).astype(float)
     return Base(market, bars, market.prices(), scores, since, strategy, seed)
@@ -162,7 +162,8 @@ def made(told: Judge, scenario: plan.Scenario) -> Outcome:
         return closed(told, scenario, 0, {}, "there are too few bars to make it of")
     made = world(scenario, told.base)
     calendar = told.base.market.calendar[told.base.since :]
-    found = told.base.scores if made.seen is told.base.bars else mishaps.asked(told.score, made.seen)
+    when = f"in the scenario {scenario.name.replace('_', ' ')}"
+    found = told.base.scores if made.seen is told.base.bars else mishaps.asked(told.score, made.seen, when)
     if isinstance(found, str):
         return closed(told, scenario, len(calendar), {"finite_share": 0.0}, f"the model fails: {found}")
     scores = found.reindex(columns=told.base.market.names)
