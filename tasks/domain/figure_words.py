@@ -1,0 +1,252 @@
+"""What figures that gates ask for mean, for people who trade and know no statistics. The one place that says so."""
+
+import math
+from typing import NamedTuple
+
+# What a model should be able to say of itself, so that a tick means yes.
+LOOKS_AHEAD = "It does not look ahead, or look answers up"
+SKILL = "It is skilled, on sessions it had never seen"
+LUCK = "It is more than luck"
+EARNED = "It earns money after costs, as a desk could trade it"
+CHAMPION = "It is no worse than what trades today"
+CONDUCT = "It behaves as a model must"
+SCENARIOS = "It bears it when the market turns against it"
+ROBUST = "It holds up in other times and states"
+DATA = "Today's data is like what it learned from"
+OTHER = "Other tests"
+# In the order in which they are read.
+THEMES = (LOOKS_AHEAD, CONDUCT, SKILL, LUCK, CHAMPION, EARNED, ROBUST, SCENARIOS, DATA, OTHER)
+BY_FAMILY = {
+    "probe": LOOKS_AHEAD,
+    "model": CONDUCT,
+    "lockbox": SKILL,
+    "trials": LUCK,
+    "train": LUCK,
+    "champion": CHAMPION,
+    "backtest": EARNED,
+    "robustness": ROBUST,
+    "scenario": SCENARIOS,
+    "drift": DATA,
+    "data": DATA,
+}
+NUMBER, SHARE, COUNT, RATIO, GAP = "{:+.4f}", "{:.1%}", "{:,.0f}", "{:+.2f}", "{:.2g}"
+
+
+class Words(NamedTuple):
+    """A figure in words. `question`: what it answers; `meaning`: what it is, in one sentence; `failed`: what is wrong
+    where its gate fails, as the end of "it was refused because …"; `form`: how its values are written; `theme`: under
+    which heading it is read, that of its family where it is empty."""
+
+    question: str
+    meaning: str
+    failed: str
+    form: str = NUMBER
+    theme: str = ""
+
+
+GAP_MEANS = "Largest change of any score; zero is an honest model's answer."
+ORDER_MEANS = "Largest share of a session's names that change places; zero is an honest model's answer."
+WORDS = {
+    "probe.truncation_gap": Words(
+        "Are its scores the same when later prices are taken away?",
+        GAP_MEANS,
+        "its scores change when later prices are taken away: it uses the future",
+        GAP,
+    ),
+    "probe.truncation_order": Words(
+        "Is its ranking the same when later prices are taken away?",
+        ORDER_MEANS,
+        "its ranking changes when later prices are taken away: it uses the future",
+        SHARE,
+    ),
+    "probe.perturbation_gap": Words(
+        "Are its scores the same when later prices are altered?",
+        GAP_MEANS,
+        "its scores change when later prices are altered: it uses the future",
+        GAP,
+    ),
+    "probe.perturbation_order": Words(
+        "Is its ranking the same when later prices are altered?",
+        ORDER_MEANS,
+        "its ranking changes when later prices are altered: it uses the future",
+        SHARE,
+    ),
+    "probe.repetition_gap": Words(
+        "Asked twice, does it say the same?",
+        GAP_MEANS,
+        "asked twice about the same prices, it gives different scores",
+        GAP,
+    ),
+    "probe.repetition_order": Words(
+        "Asked twice, does it rank the same?",
+        ORDER_MEANS,
+        "asked twice about the same prices, it ranks the names differently",
+        SHARE,
+    ),
+    "probe.renaming_gap": Words(
+        "Are its scores the same when the names are hidden?",
+        GAP_MEANS,
+        "its scores depend on what the names are called: it may have learned the answers by heart",
+        GAP,
+    ),
+    "probe.renaming_order": Words(
+        "Is its ranking the same when the names are hidden?",
+        ORDER_MEANS,
+        "its ranking depends on what the names are called: it may have learned the answers by heart",
+        SHARE,
+    ),
+    "probe.displacement_gap": Words(
+        "Are its scores the same when the dates are hidden?",
+        GAP_MEANS,
+        "its scores depend on the date: it may have learned the answers by heart",
+        GAP,
+    ),
+    "probe.displacement_order": Words(
+        "Is its ranking the same when the dates are hidden?",
+        ORDER_MEANS,
+        "its ranking depends on the date: it may have learned the answers by heart",
+        SHARE,
+    ),
+    "probe.rescaling_share": Words(
+        "Are its scores the same after a stock split?",
+        "Share of scores that change when prices are doubled or halved throughout, as splits do.",
+        "a mere stock split would change its scores: it rests on how high prices are, not on how they move",
+        SHARE,
+    ),
+    "probe.score_latency_ms": Words(
+        "Does it answer in time?",
+        "Milliseconds that a new session takes to be scored; 99 of 100 answers came faster.",
+        "it takes longer to score a new session than the desk has time for",
+        "{:,.1f}",
+        CONDUCT,
+    ),
+    "lockbox.sessions": Words(
+        "Was it watched for long enough?",
+        "Sessions kept back from its training, on which it is judged.",
+        "it was watched for too few unseen sessions to tell luck from skill",
+        COUNT,
+    ),
+    "lockbox.instruments": Words(
+        "Does it score only as many names as allowed?",
+        "Names that it gave a score on the unseen sessions.",
+        "it scores more names than the problem allows",
+        COUNT,
+        CONDUCT,
+    ),
+    "lockbox.instruments_outside_list": Words(
+        "Does it score only names on the list?",
+        "Names that it gave a score though the problem does not list them.",
+        "it scores names that are not on the problem's list",
+        COUNT,
+        CONDUCT,
+    ),
+    "lockbox.score_coverage": Words(
+        "Does it have an opinion on nearly every name, every day?",
+        "Share of the unseen prices for which it gave a score.",
+        "on too many names and days it gives no score at all",
+        SHARE,
+    ),
+    "lockbox.rank_ic": Words(
+        "Does its ranking match what happened well enough?",
+        "Rank IC: 0 is guessing, 1 would be a perfect ranking; 0.02 to 0.05 is usual for a good model.",
+        "its ranking matches what happened less well than is asked",
+    ),
+    "lockbox.rank_ic_lower": Words(
+        "Does its ranking beat chance?",
+        "The cautious end of its rank IC: the true value lies above it with about 97 % certainty; 0 is guessing.",
+        "its ranking of names cannot be told from guessing",
+    ),
+    "lockbox.hit_rate": Words(
+        "Is it right more often than a coin?",
+        "Share of names that it put in the right half of the ranking.",
+        "it puts names in the right half of the ranking less often than a coin would",
+        SHARE,
+    ),
+    "lockbox.precision_lift": Words(
+        "Are its favourites winners more often than random picks?",
+        "How many times as often as random picks its favourites were among the best third.",
+        "its favourites are winners less often than names picked at random",
+        "{:.2f}",
+    ),
+    "lockbox.sharpe_ratio": Words(
+        "Does it earn enough for its ups and downs?",
+        "Sharpe ratio a year after costs: profit over its swings; above 1 is good, above 3 is rare.",
+        "it earns too little for its ups and downs",
+        RATIO,
+    ),
+    "lockbox.deflated_sharpe_ratio": Words(
+        "Is its profit more than the luckiest of many tries?",
+        "Probability that its profit for its swings is more than the best of as many worthless tries would show.",
+        "its profit could be no more than the luckiest of the models that were tried",
+        SHARE,
+        LUCK,
+    ),
+    "trials.probability_of_overfitting": Words(
+        "Would the model chosen still be a good choice on other data?",
+        "Probability that the best model in one half of history falls behind most others in the other half.",
+        "the model that looks best in one half of history is too often among the worse ones in the other",
+        SHARE,
+    ),
+    "trials.superiority_p_value": Words(
+        "Is the best model tried better than holding cash?",
+        "Probability that the best of as many worthless models would do as well; small is good.",
+        "the best of the models tried may be no better than holding cash",
+        "{:.3f}",
+    ),
+    "champion.rank_ic_difference_lower": Words(
+        "Is it about as skilled as today's champion, or more?",
+        "The cautious end of how much its rank IC exceeds the champion's on the same sessions.",
+        "it may well be worse than the champion that trades today",
+    ),
+    "backtest.total_return": Words(
+        "Did it earn money after costs?",
+        "What was earned on the unseen sessions, after all costs.",
+        "it lost money after costs",
+        "{:+.1%}",
+    ),
+    "backtest.sharpe_ratio": Words(
+        "Did it earn enough for its ups and downs?",
+        "Sharpe ratio a year after costs: profit over its swings; above 1 is good, above 3 is rare.",
+        "it earned too little for its ups and downs",
+        RATIO,
+    ),
+    "backtest.max_drawdown": Words(
+        "Were its falls small enough to bear?",
+        "Deepest fall from its highest value on the unseen sessions.",
+        "it fell further from its highest value than a desk can bear",
+        SHARE,
+    ),
+    "backtest.turnover": Words(
+        "Does it trade no more than its costs are known for?",
+        "How many times a year the whole book is exchanged.",
+        "it trades so much that its costs can no longer be believed",
+        "{:,.1f}",
+    ),
+    "backtest.engine_gap_bp": Words(
+        "Do two separate calculations of its profit agree?",
+        "Largest difference between two backtest engines written apart, in hundredths of a per cent.",
+        "two separate calculations of its profit disagree, so neither can be believed",
+        GAP,
+    ),
+}
+
+
+def theme_of(figure: str) -> str:
+    """Under which heading a figure is read."""
+    known = WORDS.get(figure)
+    return (known and known.theme) or BY_FAMILY.get(figure.partition(".")[0], OTHER)
+
+
+def words_of(figure: str) -> Words:
+    """A figure in words; one that has none here is called by its own name."""
+    plain = figure.partition(".")[2].replace("_", " ") or figure
+    return WORDS.get(figure) or Words(plain, "", f"{plain} is not as it must be", "{:.4g}", theme_of(figure))
+
+
+def written(figure: str, value: float | None) -> str:
+    """A value of a figure as people read it; tiny ones that are shares keep their digits."""
+    if value is None or not math.isfinite(value):
+        return "missing"
+    form = words_of(figure).form
+    told = form.format(value)
+    return f"{value:.2g}" if value and form != GAP and not any(digit in told for digit in "123456789") else told
