@@ -156,6 +156,13 @@ WORDS = {
         "The cautious end of its rank IC: the true value lies above it with about 97 % certainty; 0 is guessing.",
         "its ranking of names cannot be told from guessing",
     ),
+    "lockbox.rank_ic_surprise": Words(
+        "Is it no better on unseen sessions than its training promised?",
+        "By how many standard errors it does better than promised; far better means that it has seen them.",
+        "it does far better on the unseen sessions than its training promised, as if it had seen them",
+        "{:+.1f}",
+        LOOKS_AHEAD,
+    ),
     "lockbox.hit_rate": Words(
         "Is it right more often than a coin?",
         "Share of names that it put in the right half of the ranking.",
@@ -180,6 +187,19 @@ WORDS = {
         "its profit could be no more than the luckiest of the models that were tried",
         SHARE,
         LUCK,
+    ),
+    "lockbox.adjusted_p_value": Words(
+        "Is its skill more than chance?",
+        "Probability that they would, after every look at these sessions was paid for; small is good.",
+        "scores without any skill could rank as well by chance",
+        "{:.4f}",
+        LUCK,
+    ),
+    "trials.candidates_unreadable": Words(
+        "Can the records of all earlier models be read?",
+        "Earlier models whose records of trials cannot be read; they count as tries all the same.",
+        "records of earlier models cannot be read, so more may have been tried than is known",
+        COUNT,
     ),
     "trials.probability_of_overfitting": Words(
         "Would the model chosen still be a good choice on other data?",

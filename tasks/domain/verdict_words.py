@@ -13,10 +13,11 @@ from tasks.domain.figure_words import THEMES, theme_of, words_of
 from tasks.domain.problem import Problem
 
 Found = Mapping[str, Any]  # a finding as decision.json holds it
-MOST_SAID = 4  # reasons of a refusal; the table has them all
+MOST_SAID, MOST_WARNED = 4, 2  # reasons of a refusal, and warnings; the table has them all
 # What a passed gate proves, where it is worth a place on the first screen; the order is that of importance.
 PROVED = {
     "lockbox.rank_ic_lower": "its ranking beats chance",
+    "backtest.total_return": "it earned money after costs",
     "lockbox.deflated_sharpe_ratio": "its profit is more than the luckiest of as many worthless models would show",
     "probe.truncation_gap": "it does not use the future",
     "probe.renaming_gap": "it has not learned answers by heart",
@@ -84,7 +85,10 @@ def reasons(decision: Found) -> Iterator[str]:
             yield f"{sentence(failure(each))} {given['by']} bears it until {given['until']}: {given['reason']}"
     if decision["accepted"]:
         yield from map(sentence, proved(findings))
-    yield from (f"Warning: {said}." for said in warned(findings))
+    warnings = warned(findings)
+    yield from (f"Warning: {said}." for said in warnings[:MOST_WARNED])
+    if (left := len(warnings) - MOST_WARNED) > 0:
+        yield f"{left} more warning{'s' if left > 1 else ''}."
 
 
 def binds(finding: Found) -> bool:

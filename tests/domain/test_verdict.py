@@ -210,7 +210,7 @@ def test_a_refusal_names_what_failed_once_in_plain_words(shipped: Problem) -> No
     assert said.why == "It failed 4 of the 4 tests that decide, on 300 sessions that it had never seen:"
     assert said.reasons == [
         "Its ranking of names cannot be told from guessing.",
-        "There is no evidence on the question “Is its profit more than the luckiest of many tries?”.",
+        "There is no evidence on the question “Did it earn money after costs?”.",
         "There is no evidence on the question “Is it right more often than a coin?”.",
     ]
     assert said.hurts == []
@@ -219,9 +219,12 @@ def test_a_refusal_names_what_failed_once_in_plain_words(shipped: Problem) -> No
 
 
 def test_many_reasons_are_cut_to_the_worst_of_each_theme(shipped: Problem, policy: Policy) -> None:
-    said = told(shipped, decide(policy, {}))
-    assert len(said.reasons) == 5
-    assert said.reasons[-1].endswith("other things failed; the table below has all of them.")
+    warns = [each.model_copy(update={"severity": "warn"}) for each in policy.gates[:4]]
+    said = told(shipped, decide(policy.model_copy(update={"gates": [*policy.gates[4:], *warns]}), {}))
+    assert len(said.reasons) <= 8
+    assert said.reasons[4].endswith("other things failed; the table below has all of them.")
+    assert [line[:9] for line in said.reasons[5:7]] == ["Warning: "] * 2
+    assert said.reasons[7].endswith("more warnings.")
 
 
 def test_an_acceptance_says_what_was_proved_and_what_was_borne(shipped: Problem) -> None:
@@ -229,7 +232,8 @@ def test_an_acceptance_says_what_was_proved_and_what_was_borne(shipped: Problem)
     assert said.why.startswith("It passed 1 of the 2 tests that decide")
     assert "1 failed, and a person bears that for a time:" in said.why
     assert said.reasons == [
-        "It fell further from its highest value than a desk can bear. ada bears it until 2026-06-30: hedged since"
+        "It fell further from its highest value than a desk can bear. ada bears it until 2026-06-30: hedged since",
+        "It earned money after costs.",
     ]
     proved = told(
         shipped, decide(policy(gate("lockbox.rank_ic_lower", at_least=0.0, at_most=None)), {"lockbox.rank_ic_lower": 1})
