@@ -188,7 +188,7 @@ def themes(decision: Mapping[str, Any]) -> str:
         states = [state(each)[0] for each in of_theme if each["outcome"] != "not applicable"]
         if of_theme:
             style = next((each for each in ("no", "but", "yes") if each in states), "na")
-            count = f"{states.count('yes')} of {len(states)}" if states else "none"
+            count = f"{states.count('yes')} of {len(states)}" if states else "not asked"
             mark = {"no": "✗", "but": "!", "yes": "✓", "na": "–"}[style]
             lines.append(f'<div class="{style}"><b>{mark} {count}</b> {escape(theme)}</div>')
     return f'<div class="themes">{"".join(lines)}</div>'
@@ -201,7 +201,7 @@ def in_figures(told: Told) -> str:
     lines = [
         ("return after costs", percent(figures.get("backtest.total_return"), "+")),
         ("deepest fall on the way", percent(figures.get("backtest.max_drawdown"), "")),
-        ("Sharpe ratio a year; 1 is good", apart),
+        ("Sharpe ratio (1 is good)", apart),
     ]
     cells = "".join(f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for name, value in lines)
     return f'<div class="key">{cells}</div>'
