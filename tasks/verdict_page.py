@@ -16,7 +16,7 @@ from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.figure_words import THEMES, theme_of, words_of, written
 from tasks.domain.gates import evidence_of, word
-from tasks.domain.verdict_words import Plain, named_rows, plain_words, reason
+from tasks.domain.verdict_words import ROW_TITLES, Plain, named_rows, plain_words, reason
 from tasks.pages import assembled, bullets, cell, kind, picture, section, table, text
 
 BEFORE = (names.COLLECT, names.TRAIN, names.VALIDATE, names.BACKTEST)
@@ -32,6 +32,12 @@ TITLES = {
     "sensitivity": "Had it cost more, or come later",
     "years": "Year by year",
     "scenarios": "What if: scenarios",
+    "yardsticks": "How accurate it is, by every yardstick",
+    "rank_ic_by_state": "When and where its ranking is worth something",
+    "rank_ic_by_horizon": "How far ahead it sees",
+    "rank_ic_when_late": "What it is worth when acted on late",
+    "known_factors": "What well-known rules of thumb explain of it",
+    "champion": "Against the champion",
     "instruments_outside_list": "Scored, though not on the problem's list",
     "lockbox_starts": "The unseen sessions start on",
     "engines_differ": "Where the two calculations of its profit part",
@@ -262,9 +268,11 @@ def borne(found: Mapping[str, Any]) -> str:
 
 
 def interval(found: Mapping[str, Any]) -> str:
-    ends = [found.get(end) for end in ("lower", "upper")]
-    known = [written(found["figure"], end) for end in ends if end is not None]
-    return " to ".join(known) if len(known) == 2 else "" if not known else f"one end: {known[0]}"
+    lower, upper = (found.get(end) for end in ("lower", "upper"))
+    figure = found["figure"]
+    if lower is None:
+        return "" if upper is None else f"up to {written(figure, upper)}"
+    return f"from {written(figure, lower)}" + ("" if upper is None else f" to {written(figure, upper)}")
 
 
 def threshold(figure: str, told: str) -> str:
@@ -343,7 +351,7 @@ def shown(name: str, told: Any) -> str:
 
 
 def rows_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    columns = list(dict.fromkeys(name for _, row in rows for name in row if name not in ("title", "name")))
+    columns = list(dict.fromkeys(name for _, row in rows for name in row if name not in ROW_TITLES))
     lines = [
         [(title, ""), *((value_of(name, row.get(name)), tone(row.get(name))) for name in columns)]
         for title, row in rows

@@ -163,6 +163,37 @@ WORDS = {
         "{:+.1f}",
         LOOKS_AHEAD,
     ),
+    "lockbox.auc_lower": Words(
+        "Does it tell better names from worse ones?",
+        "The cautious end of how often it puts the better of two names first; a coin does so in 50 %.",
+        "it may tell better names from worse ones no more often than a coin",
+        SHARE,
+    ),
+    "lockbox.positive_years_share": Words(
+        "Was it right in most years?",
+        "Share of calendar years in which its ranking was better than guessing.",
+        "its ranking was better than guessing in too few years, so it may owe all to one lucky stretch",
+        SHARE,
+        ROBUST,
+    ),
+    "lockbox.rank_ic_late_1": Words(
+        "Is it still worth something a session later?",
+        "Rank IC of scores that are acted on a session late; 0 is guessing.",
+        "a session later its scores are worth nothing, so nobody who is held up can trade it",
+        NUMBER,
+        ROBUST,
+    ),
+    "lockbox.residual_rank_ic_lower": Words(
+        "Does it know more than well-known rules of thumb?",
+        "The cautious end of the rank IC that is left without momentum, reversal, volatility and beta.",
+        "without well-known rules of thumb (momentum, reversal, volatility, beta) nothing may be left of its skill",
+    ),
+    "lockbox.explained_by_factors": Words(
+        "Is it more than a well-known rule of thumb under another name?",
+        "Share of its scores that momentum, reversal, volatility and beta explain.",
+        "it is mostly a well-known rule of thumb (momentum, reversal, volatility, beta) under another name",
+        SHARE,
+    ),
     "lockbox.hit_rate": Words(
         "Is it right more often than a coin?",
         "Share of names that it put in the right half of the ranking.",
@@ -217,6 +248,12 @@ WORDS = {
         "Is it about as skilled as today's champion, or more?",
         "The cautious end of how much its rank IC exceeds the champion's on the same sessions.",
         "it may well be worse than the champion that trades today",
+    ),
+    "champion.cumulative_distance": Words(
+        "Is it still like the last champion that was fully validated?",
+        "How far small steps have led from it: 0 is the same ranking, 1 an unrelated one.",
+        "small steps have led to another model than the last champion that was fully validated",
+        "{:.2f}",
     ),
     "backtest.total_return": Words(
         "Did it earn money after costs?",

@@ -26,7 +26,17 @@ PROVED = {
 DOES_NOT_APPLY = {"champion.present": "there is no champion yet to compare it with"}
 COSTS = re.compile(r"costs × ([\d.]+)")
 LATER = re.compile(r"(\d+) (\w+) later")
+# Columns that say what a row of a list is about.
+ROW_TITLES = ("title", "name", "scenario", "state", "kind")
 RETURNS = ("total_return", "return", "profit", "annual_return")
+
+
+STATES = {
+    "volatility": "{} volatility",
+    "market": "a {} market",
+    "sector": "in {}",
+    "size": "the {} of names by traded volume",
+}
 
 
 class Plain(NamedTuple):
@@ -145,7 +155,7 @@ def sentence(words: str) -> str:
 
 
 def what_hurts(validation: Found, backtest: Found) -> Iterator[str]:
-    """Worst first: scenarios, costs, delay, its worst year, other luck."""
+    """Scenarios, costs, delay, its worst year, its weakest state, other luck."""
     yield from scenarios(validation)
     ways = {title: row.get("total_return") for title, row in backtest.get("sensitivity", {}).items()}
     held = ways.get("costs × 1", backtest.get("figures", {}).get("backtest.total_return"))
@@ -153,6 +163,7 @@ def what_hurts(validation: Found, backtest: Found) -> Iterator[str]:
         yield from costs(held, ways)
         yield from delay(held, ways)
     yield from worst_year(backtest)
+    yield from weakest(validation)
     yield from luck(backtest.get("figures", {}))
 
 
@@ -174,11 +185,13 @@ def named_rows(told: Any) -> list[tuple[str, Found]]:
     if isinstance(told, Mapping):
         return [(str(title), row) for title, row in told.items() if isinstance(row, Mapping)]
     if isinstance(told, list) and all(isinstance(row, Mapping) for row in told):
-        return [
-            (str(row.get("title") or row.get("name") or row.get("scenario") or at), row)
-            for at, row in enumerate(told, 1)
-        ]
+        return [(title_of_row(row) or str(at), row) for at, row in enumerate(told, 1)]
     return []
+
+
+def title_of_row(row: Found) -> str:
+    """What a row of a list is about: the columns that say so, joined."""
+    return " ".join(str(row[name]) for name in ROW_TITLES if row.get(name) is not None)
 
 
 def returned(row: Found) -> float | None:
@@ -226,6 +239,17 @@ def worst_year(backtest: Found) -> Iterator[str]:
     if len(returns) > 1:
         worst = min(returns, key=lambda year: returns[year])
         yield f"A bad year: in {worst}, its worst, it {earned(returns[worst])}."
+
+
+def weakest(validation: Found) -> Iterator[str]:
+    """The state of the market in which its ranking was worth least, years aside."""
+    states = [row for _, row in named_rows(validation.get("rank_ic_by_state")) if row.get("kind") in STATES]
+    known = [row for row in states if row.get("rank_ic") is not None]
+    if known:
+        row = min(known, key=lambda each: float(each["rank_ic"]))
+        value, error = float(row["rank_ic"]), float(row.get("standard_error") or 0.0)
+        said = "did better than guessing" if value > 2 * error else "was not clearly better than guessing"
+        yield f"Its weakest time, {STATES[row['kind']].format(row['state'])}: its ranking {said} there."
 
 
 def luck(figures: Mapping[str, float]) -> Iterator[str]:

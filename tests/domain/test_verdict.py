@@ -275,6 +275,18 @@ def test_the_worst_scenario_comes_first(shipped: Problem, scenarios: Any) -> Non
     assert said.hurts[0] == "Worst of 2 scenarios, “crash”: it would have lost 30.0%."
 
 
+@pytest.mark.parametrize(("rank_ic", "said"), [(0.01, "was not clearly better"), (0.05, "did better")])
+def test_the_weakest_state_is_told(shipped: Problem, rank_ic: float, said: str) -> None:
+    states = [
+        {"kind": "year", "state": "2020", "rank_ic": -0.5, "standard_error": 0.01},
+        {"kind": "market", "state": "falling", "rank_ic": rank_ic, "standard_error": 0.02},
+        {"kind": "volatility", "state": "high", "rank_ic": 0.2, "standard_error": 0.02},
+        {"kind": "size", "state": "small", "rank_ic": None, "standard_error": None},
+    ]
+    told_of = plain_words(shipped, None, decided().model_dump(mode="json"), {"rank_ic_by_state": states}, {})
+    assert told_of.hurts == [f"Its weakest time, a falling market: its ranking {said} than guessing there."]
+
+
 def test_a_loss_is_compared_with_no_costs_at_all(shipped: Problem) -> None:
     lost = WAYS | {"costs × 1": {"total_return": -0.01}}
     hurts = told(shipped, decided(), sensitivity=lost).hurts

@@ -41,6 +41,7 @@ VALIDATION = {
     "scenarios": {"crash": {"total_return": -0.25, "sharpe_ratio": -1.5}, HOSTILE: {"total_return": 0.1}},
     "stability": {"by_year": {"2019": {"rank_ic": 0.04}, "2020": {"rank_ic": -0.01}}},
     "decay": [{"title": "1 session", "rank_ic": 0.05}, {"title": "5 sessions", "rank_ic": 0.02}],
+    "rank_ic_by_state": [{"kind": "market", "state": "falling", "rank_ic": 0.01, "standard_error": 0.02}],
     "instruments_outside_list": [],
 }
 PLAIN = Plain("It ranks 24 names.", "It did so:", ["Its ranking beats chance."], ["Higher costs: it would lose."])
@@ -99,7 +100,7 @@ def test_every_gate_has_its_line() -> None:
     for finding in verdict.findings:
         assert words_of(finding.figure).question.replace("'", "&#x27;") in page
         assert finding.figure in page
-    assert "+0.0100 to +0.0900" in page
+    assert "from +0.0100 to +0.0900" in page
     assert "at least 50%" in page
     assert "next to 0 (1e-09)" in page
     assert "! warning" in page
@@ -109,7 +110,16 @@ def test_every_gate_has_its_line() -> None:
 
 def test_tables_it_does_not_know_are_shown_as_they_are() -> None:
     page = whole(decide(GATES, GOOD))
-    for said in ("Stability", "By year", "Decay", "5 sessions", "-25.00%", "What if: scenarios", "12 were ever tried"):
+    for said in (
+        "Stability",
+        "By year",
+        "Decay",
+        "5 sessions",
+        "falling market",
+        "-25.00%",
+        "What if: scenarios",
+        "12 were ever tried",
+    ):
         assert said in page
     assert "not on the problem" not in page, "what is empty is left out"
 
