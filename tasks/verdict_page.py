@@ -27,11 +27,16 @@ SHOWN = {
     names.TRAIN: ("importance.png",),
 }
 # What the page tells elsewhere, or what is no matter for people.
-TOLD = ("model", "candidate", "figures", "not_computable", "probes", "strategy", "bootstrap_block_sessions")
+TOLD = (
+    *("model", "candidate", "figures", "not_computable", "probes", "strategy", "bootstrap_block_sessions"),
+    *("seconds", "walls"),
+)
 TITLES = {
     "sensitivity": "Had it cost more, or come later",
     "years": "Year by year",
     "scenarios": "What if: scenarios",
+    "fault": "What it did that no model may",
+    "robustness": "How firmly it stands, and what it mostly does",
     "yardsticks": "How accurate it is, by every yardstick",
     "rank_ic_by_state": "When and where its ranking is worth something",
     "rank_ic_by_horizon": "How far ahead it sees",
@@ -49,7 +54,9 @@ PROBES = {
     "repetition": "Asked again, rows in another order",
     "renaming": "Every name hidden behind another",
     "displacement": "Everything ten years earlier",
+    "extra_rows": "Names and days added later",
 }
+SAME = ("scores are the same", "scores are kept")
 NEXT_TO_NOTHING = 1e-6
 PERCENT = ("return", "drawdown", "benchmark", "share", "volatility", "coverage")
 
@@ -313,11 +320,13 @@ def probes(validation: Mapping[str, Any]) -> str:
     told = validation.get("probes", {})
     if not told:
         return text("Nothing is known of this.", "bad")
-    lines = [
-        [(PROBES.get(name, name), ""), (words, "good" if words == "scores are the same" else "bad")]
-        for name, words in told.items()
-    ]
+    lines = [[(PROBES.get(name, title_of(name)), ""), (words, answered(name, words))] for name, words in told.items()]
     return text("An honest model answers each of these as it did before.", "quiet") + table(["asked", "answer"], lines)
+
+
+def answered(name: str, words: str) -> str:
+    """Mishaps may move scores a little; what an honest model is sure to keep may not change at all."""
+    return "good" if words in SAME else "bad" if name in PROBES else ""
 
 
 def drawn(told: Told, stage: str) -> str:
@@ -337,10 +346,11 @@ def tables(report: Mapping[str, Any]) -> str:
 def shown(name: str, told: Any) -> str:
     title = f"<h3>{escape(title_of(name))}</h3>"
     if rows := named_rows(told):
-        nested = [(key, row) for key, row in rows if any(isinstance(value, Mapping | list) for value in row.values())]
-        if nested and isinstance(told, Mapping):
-            return title + "".join(shown(key, row) for key, row in nested)
-        return title + rows_table(rows)
+        if isinstance(told, Mapping) and len(rows) < len(told):  # a mapping of this and that
+            return title + "".join(shown(key, part) for key, part in told.items() if part not in (None, [], {}))
+        if all(isinstance(value, Mapping | list) for _, row in rows for value in row.values()):
+            return title + "".join(shown(key, row) for key, row in rows)
+        return title + rows_table([(key.replace("_", " "), flat(row)) for key, row in rows])
     if isinstance(told, Mapping):
         return title + table(
             [], [[(title_of(str(key)), ""), (value_of(str(key), value), kind(value))] for key, value in told.items()]
@@ -348,6 +358,13 @@ def shown(name: str, told: Any) -> str:
     if isinstance(told, list):
         return title + bullets([cell(each) for each in told])
     return text(f"{title_of(name)}: {cell(told)}")
+
+
+def flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without rows in it: its figures are columns, limits are left out, and what is a list is joined."""
+    plain = {name: value for name, value in row.items() if not isinstance(value, Mapping | list)}
+    lists = {name: ", ".join(map(str, value)) for name, value in row.items() if isinstance(value, list)}
+    return {**plain, **row.get("figures", {}), **lists}
 
 
 def rows_table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:

@@ -51,8 +51,11 @@ class Plain(NamedTuple):
 def plain_words(problem: Problem, family: str | None, decision: Found, validation: Found, backtest: Found) -> Plain:
     """The whole of it. `family`: of the chosen model, as its trainer says; the reports are as they were signed."""
     figures = {**validation.get("figures", {}), **backtest.get("figures", {})}
-    hurts = [*what_hurts(validation, backtest)]
-    return Plain(does(problem, family, figures), why(decision, figures), [*reasons(decision)], hurts)
+    faults = dict.fromkeys(report["fault"] for report in (validation, backtest) if report.get("fault"))
+    found = [*(f"It did what no model may: {fault}." for fault in faults), *reasons(decision)]
+    acts = validation.get("robustness", {}).get("in_words", "")
+    done = f"{does(problem, family, figures)} {acts}".strip()
+    return Plain(done, why(decision, figures), found, [*what_hurts(validation, backtest)])
 
 
 def does(problem: Problem, family: str | None, figures: Mapping[str, float]) -> str:
@@ -172,12 +175,16 @@ def earned(value: float) -> str:
 
 
 def scenarios(validation: Found) -> Iterator[str]:
-    """The worst, where any has a return."""
-    told = {title: returned(row) for title, row in named_rows(validation.get("scenarios"))}
-    known = {title: value for title, value in told.items() if value is not None and math.isfinite(value)}
-    if known:
-        worst = min(known, key=lambda title: known[title])
-        yield f"Worst of {len(known)} scenarios, “{worst}”: it would have {earned(known[worst])}."
+    """The one that cost most, where any has a return; else the one with the deepest fall."""
+    told = {title.replace("_", " "): row.get("figures", row) for title, row in named_rows(validation.get("scenarios"))}
+    returns = {title: value for title, row in told.items() if (value := returned(row)) is not None}
+    falls = {title: float(row["max_drawdown"]) for title, row in told.items() if row.get("max_drawdown") is not None}
+    if returns:
+        worst = min(returns, key=lambda title: returns[title])
+        yield f"Worst of {len(returns)} scenarios, “{worst}”: it would have {earned(returns[worst])}."
+    elif falls:
+        worst = max(falls, key=lambda title: falls[title])
+        yield f"Worst of {len(falls)} scenarios, “{worst}”: it would fall by {falls[worst]:.1%} from its highest."
 
 
 def named_rows(told: Any) -> list[tuple[str, Found]]:
@@ -195,7 +202,8 @@ def title_of_row(row: Found) -> str:
 
 
 def returned(row: Found) -> float | None:
-    return next((float(row[name]) for name in RETURNS if isinstance(row.get(name), int | float)), None)
+    known = (row.get(name) for name in RETURNS)
+    return next((float(value) for value in known if isinstance(value, int | float) and math.isfinite(value)), None)
 
 
 def costs(held: float, ways: Mapping[str, float | None]) -> Iterator[str]:
@@ -228,9 +236,8 @@ def delay(held: float, ways: Mapping[str, float | None]) -> Iterator[str]:
     ]
     if held >= 0 and late:
         count, unit, value = min(late, key=lambda each: each[2])
-        less = f"it would have {earned(value)} instead of earning {held:.1%}"
-        told = less if value < held else "it would not have earned less"
-        yield f"Acting late: {count} {unit} later {told}."
+        if value < held:
+            yield f"Acting late: {count} {unit} later it would have {earned(value)} instead of earning {held:.1%}."
 
 
 def worst_year(backtest: Found) -> Iterator[str]:
@@ -238,7 +245,8 @@ def worst_year(backtest: Found) -> Iterator[str]:
     returns = {year: value for year, value in known.items() if value is not None}
     if len(returns) > 1:
         worst = min(returns, key=lambda year: returns[year])
-        yield f"A bad year: in {worst}, its worst, it {earned(returns[worst])}."
+        if returns[worst] < 0:
+            yield f"A bad year: in {worst}, its worst, it {earned(returns[worst])}."
 
 
 def weakest(validation: Found) -> Iterator[str]:
@@ -248,8 +256,9 @@ def weakest(validation: Found) -> Iterator[str]:
     if known:
         row = min(known, key=lambda each: float(each["rank_ic"]))
         value, error = float(row["rank_ic"]), float(row.get("standard_error") or 0.0)
-        said = "did better than guessing" if value > 2 * error else "was not clearly better than guessing"
-        yield f"Its weakest time, {STATES[row['kind']].format(row['state'])}: its ranking {said} there."
+        if value <= 2 * error:
+            where = STATES[row["kind"]].format(row["state"])
+            yield f"Its weakest time, {where}: there its ranking cannot be told from guessing."
 
 
 def luck(figures: Mapping[str, float]) -> Iterator[str]:

@@ -266,6 +266,7 @@ def test_what_would_hurt_it_is_told_worst_first(shipped: Problem) -> None:
     "scenarios",
     [
         {"calm": {"total_return": 0.1}, "crash": {"total_return": -0.3, "max_drawdown": 0.4}},
+        {"calm": {"why": "w", "figures": {"total_return": 0.1}}, "crash": {"figures": {"total_return": -0.3}}},
         [{"title": "calm", "return": 0.1}, {"title": "crash", "return": -0.3}, {"title": "odd", "words": "none"}],
     ],
 )
@@ -275,8 +276,8 @@ def test_the_worst_scenario_comes_first(shipped: Problem, scenarios: Any) -> Non
     assert said.hurts[0] == "Worst of 2 scenarios, “crash”: it would have lost 30.0%."
 
 
-@pytest.mark.parametrize(("rank_ic", "said"), [(0.01, "was not clearly better"), (0.05, "did better")])
-def test_the_weakest_state_is_told(shipped: Problem, rank_ic: float, said: str) -> None:
+@pytest.mark.parametrize(("rank_ic", "is_told"), [(0.01, True), (0.05, False)])
+def test_the_weakest_state_is_told_where_skill_ends(shipped: Problem, rank_ic: float, is_told: bool) -> None:
     states = [
         {"kind": "year", "state": "2020", "rank_ic": -0.5, "standard_error": 0.01},
         {"kind": "market", "state": "falling", "rank_ic": rank_ic, "standard_error": 0.02},
@@ -284,7 +285,21 @@ def test_the_weakest_state_is_told(shipped: Problem, rank_ic: float, said: str) 
         {"kind": "size", "state": "small", "rank_ic": None, "standard_error": None},
     ]
     told_of = plain_words(shipped, None, decided().model_dump(mode="json"), {"rank_ic_by_state": states}, {})
-    assert told_of.hurts == [f"Its weakest time, a falling market: its ranking {said} than guessing there."]
+    said = "Its weakest time, a falling market: there its ranking cannot be told from guessing."
+    assert told_of.hurts == ([said] if is_told else [])
+
+
+def test_the_deepest_fall_stands_for_scenarios_without_returns(shipped: Problem) -> None:
+    table = {"as_it_was": {"figures": {"max_drawdown": 0.1}}, "bad_tick": {"figures": {"max_drawdown": 0.4}}}
+    said = plain_words(shipped, None, decided().model_dump(mode="json"), {"scenarios": table}, {})
+    assert said.hurts == ["Worst of 2 scenarios, “bad tick”: it would fall by 40.0% from its highest."]
+
+
+def test_what_it_did_and_what_it_mostly_does_come_first(shipped: Problem) -> None:
+    validation = {"fault": "it opened a socket", "robustness": {"in_words": "It mostly prefers cheap names."}}
+    said = plain_words(shipped, None, decided().model_dump(mode="json"), validation, {"fault": "it opened a socket"})
+    assert said.reasons[0] == "It did what no model may: it opened a socket."
+    assert said.does.endswith("It mostly prefers cheap names.")
 
 
 def test_a_loss_is_compared_with_no_costs_at_all(shipped: Problem) -> None:
