@@ -47,13 +47,13 @@ def name_of(problem: str) -> str:
     return load_problem(problem).name
 
 
-def date_or_none(text: str | None) -> str | None:
+def date_or_none(text: str | None, option: str = "--as-of") -> str | None:
     from datetime import date
 
     try:
         return None if text is None else date.fromisoformat(text).isoformat()
     except ValueError:
-        raise UsageError(f"--as-of {text!r}: expected a date like 2022-12-28") from None
+        raise UsageError(f"{option} {text!r}: expected a date like 2022-12-28") from None
 
 
 def path_or_none(data: str | None) -> str | None:
@@ -148,9 +148,38 @@ def approve(
     from tasks import approval
 
     with exclusive(model.rpartition("/")[0].replace("/", "_") or "unknown"):
-        live = approval.approve(model, role, key, comment)
-    result = {"model": model, "champion": live}
+        approved = approval.approve(model, role, key, comment)
+    show(approved, as_json, screen.approved)
+
+
+@app.command()
+def waive(
+    model: Reference,
+    figure: Annotated[str, typer.Argument(metavar="FIGURE", help="The failed gate's figure, as `report` names it.")],
+    until: Annotated[str, typer.Option(metavar="DATE", help="Last day on which the waiver counts.")],
+    reason: Annotated[str, typer.Option(help="Why this failure can be borne; it is signed.")],
+    key: Annotated[Path, typer.Option(metavar="FILE", help="The approver's private key (PEM).")],
+    as_json: Json = False,
+) -> None:
+    """Sign that a refused version's failure of one gate is borne until a date; `promote` then decides anew."""
+    ends = date_or_none(until, "--until")
+    from tasks import waiving
+
+    with exclusive(model.rpartition("/")[0].replace("/", "_") or "unknown"):
+        result = waiving.waive(model, figure, str(ends), reason, key)
     show(result, as_json, screen.plain)
+
+
+@app.command()
+def report(
+    model: Reference,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a copy of the page there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the verdict in plain words, every gate, and where its page with pictures lies."""
+    from tasks import report
+
+    show(report.report(model, out), as_json, screen.reported)
 
 
 @app.command()

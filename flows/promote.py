@@ -21,11 +21,11 @@ def promote(model: str) -> dict[str, Any]:
     name, version = ledger.split_reference(model)
     with recovery.working_on(name):
         found = candidates.candidate(name, version)
-        new = not found.is_done(names.DECIDE)
+        new = decision.is_due(found)
         if new:
             decide(found)
         verdict = found.decision()
-        if verdict["accepted"]:
+        if verdict["accepted"] and verdict.get("tier") != "research":
             step("releasing to shadow")
             verdict["live"] = f"{names.live(name)}/{decision.release(found)}"
         candidates.describe(found)
@@ -38,5 +38,5 @@ def decide(found: candidates.Candidate) -> None:
     with recorded(found.model, names.DECIDE, snapshot.as_of, snapshot.key, tags) as record:
         step("applying the gates")
         verdict = decision.judge(found, record)
-        create_markdown_artifact(decision.as_markdown(verdict), key="verdict", description=found.reference)
+        create_markdown_artifact(decision.as_markdown(verdict, {}), key="verdict", description=found.reference)
     decision.complete(found, record)

@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 Draw = Callable[[dict[str, Any]], None]
 OWN = "[dim]asked by the problem itself[/]"
+COLOURS = {"pass": "green", "fail": "red", "not applicable": "dim"}
 out, err = Console(), Console(stderr=True)
 
 
@@ -109,21 +110,55 @@ def verdict(result: dict[str, Any]) -> None:
     sides: dict[str, Literal["left", "right"]] = {"figure": "right", "threshold": "right", "outcome": "left"}
     for column, side in sides.items():
         table.add_column(column, justify=side, no_wrap=True)
-    colours = {"pass": "green", "fail": "red", "not applicable": "dim"}
     for found in result["findings"]:
         if found["source"] == "problem" and OWN not in table.columns[0].cells:
             table.add_section()
             table.add_row(OWN)
         value = "missing" if found["value"] is None else f"{found['value']:.4g}"
-        outcome = f"[{colours[found['outcome']]}]{found['outcome']}[/]"
+        waived = found.get("waived")
+        outcome = f"[yellow]fail, waived until {waived['until']}[/]" if waived else coloured(found["outcome"])
         table.add_row(found["figure"], value, found["threshold"], outcome)
     out.print(table)
     for found in result["findings"]:
         if found["outcome"] == "fail":
             out.print(f"[red]✗ {found['figure']}[/] {escape(found['reason'])}")
-    out.print(f"[bold {'green' if result['accepted'] else 'red'}]{escape(result['summary'])}[/]")
+            waiver(found.get("waived"))
+    colour = "red" if not result["accepted"] else "yellow" if result.get("waived") else "green"
+    out.print(f"[bold {colour}]{escape(result['summary'])}[/]")
     if "live" in result:
         out.print(f"Released to shadow as {result['live']}; `countersign approve` makes it champion.")
+
+
+def coloured(outcome: str) -> str:
+    return f"[{COLOURS[outcome]}]{outcome}[/]"
+
+
+def waiver(given: dict[str, Any] | None) -> None:
+    if given:
+        out.print(f"  [yellow]waived until {given['until']} by {escape(given['by'])}[/]: {escape(given['reason'])}")
+
+
+def reported(result: dict[str, Any]) -> None:
+    """The verdict in plain words, then every gate, then the page."""
+    told = result["in_plain_words"]
+    for title, said in (
+        ("What it does", [told["does"]]),
+        ("Why", [told["why"], *told["reasons"]]),
+        ("What would hurt it", told["hurts"]),
+    ):
+        out.print(f"[bold]{title}[/]")
+        for line in said:
+            out.print(f"  {escape(line)}")
+    verdict(result)
+    state = "signed with the decision" if result["signed"] else "made anew of signed files, not signed itself"
+    out.print(f"Page ({state}): {result['page']}", soft_wrap=True)
+
+
+def approved(result: dict[str, Any]) -> None:
+    plain({name: result[name] for name in ("model", "champion")})
+    for given in result["waivers"]:
+        out.print(f"[yellow]rests on a waiver of {given['figure']}[/]")
+        waiver(given)
 
 
 def backtested(result: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """Approve: a person with the approver's key makes an accepted version champion."""
 
 import getpass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from securesystemslib.signer import CryptoSigner
 
@@ -14,8 +15,9 @@ from tasks.home import as_json, write_whole
 from tasks.recording import attest, recorded
 
 
-def approve(reference: str, role: str, key: Path, comment: str) -> int:
-    """Sign an accepted candidate with an approver's key and make it champion; returns its released version.
+def approve(reference: str, role: str, key: Path, comment: str) -> dict[str, Any]:
+    """Sign an accepted candidate with an approver's key and make it champion; returns its released version, and the
+    waivers that its acceptance rests on.
 
     Everything is verified first, and the alias moves only after the signature is stored.
 
@@ -28,7 +30,7 @@ def approve(reference: str, role: str, key: Path, comment: str) -> int:
     if role != names.APPROVER:
         raise UsageError(f"--role {role}: expected {names.APPROVER}, the only role that may approve")
     signer = evidence.signer_from(key)
-    require_approver(signer.public_key.keyid, key)
+    evidence.require_role(names.APPROVER, signer.public_key.keyid, key, "approve")
     model, version = ledger.split_reference(reference)
     found = candidates.candidate(model, version)
     require_accepted(found)
@@ -38,24 +40,21 @@ def approve(reference: str, role: str, key: Path, comment: str) -> int:
     live = ledger.release_copy(model, version, released, found.id)
     aliases.point(model, released, names.CHAMPION, live, found.id, by=signer)
     candidates.describe(found)
-    return live
-
-
-def require_approver(keyid: str, path: Path) -> None:
-    for role in names.ROLES:
-        if evidence.public_key(role)["keyid"] == keyid:
-            if role == names.APPROVER:
-                return
-            raise VerificationFailed(f"key {path}: is the {role}'s; only the {names.APPROVER} may approve")
-    raise VerificationFailed(f"key {path}: belongs to no known role; only the {names.APPROVER} may approve")
+    return {"model": reference, "champion": live, "waivers": found.waivers()}
 
 
 def require_accepted(found: Candidate) -> None:
     checked = verification.verify(found.reference)
     if checked.faults:
         raise VerificationFailed(f"{found.reference}: cannot be approved: {'; '.join(checked.faults)}")
-    if checked.decision != "accepted":
-        raise VerificationFailed(f"{found.reference}: cannot be approved: {found.decision()['summary']}")
+    decision = found.decision()
+    if not decision["accepted"]:
+        raise VerificationFailed(f"{found.reference}: cannot be approved: {decision['summary']}")
+    if (tier := decision.get("tier", "full")) != "full":
+        raise VerificationFailed(f"{found.reference}: cannot be approved: its gates are those of tier {tier}, not full")
+    if ended := [each for each in found.waivers() if date.fromisoformat(each["until"]) < datetime.now(UTC).date()]:
+        said = ", ".join(f"{each['figure']} on {each['until']}" for each in ended)
+        raise VerificationFailed(f"{found.reference}: cannot be approved: waivers have ended: {said}")
 
 
 def sign(found: Candidate, role: str, signer: CryptoSigner, comment: str) -> None:
@@ -65,6 +64,7 @@ def sign(found: Candidate, role: str, signer: CryptoSigner, comment: str) -> Non
         "candidate": found.id,
         "decision": "approved",
         "comment": comment,
+        "waivers": found.waivers(),
         "role": role,
         "keyid": signer.public_key.keyid,
         "user": getpass.getuser(),

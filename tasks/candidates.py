@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tasks import evidence, freeze, ledger, snapshots
 from tasks.domain import history, names
 from tasks.domain.errors import VerificationFailed
-from tasks.domain.gates import Policy, Verdict, decide, parse_policy
+from tasks.domain.gates import Policy, Verdict, Waived, decide, parse_policy, word
 from tasks.domain.history import Version
 from tasks.domain.problem import Problem, parse_problem
 from tasks.recording import signed_file
@@ -47,11 +47,12 @@ class Candidate(NamedTuple):
         problem, entry = (self.file(names.TRAIN, name) for name in (names.PROBLEM_FILE, names.PROBLEM_VERSION))
         return freeze.versions_until(self.model, entry, problem)
 
-    def verdict(self, policy: Policy) -> Verdict:
-        """What follows from the signed figures, the frozen problem and how it came about, under these gates."""
+    def verdict(self, policy: Policy, waived: Waived) -> Verdict:
+        """What follows from the signed figures, the frozen problem and how it came about, under these gates and
+        waivers."""
         figures = self.figures(names.VALIDATE) | self.figures(names.BACKTEST)
         told = [*self.faults(), history.told(self.versions(), self.judging(policy))]
-        return decide(policy, figures, self.problem().criteria(), "; ".join(told))
+        return decide(policy, figures, self.problem().criteria(), "; ".join(told), waived)
 
     def faults(self) -> list[str]:
         """What the model did that no model may, in the words of the validation and the backtest; each once."""
@@ -81,6 +82,15 @@ class Candidate(NamedTuple):
     def decision(self) -> dict[str, Any]:
         """The signed decision."""
         return dict(json.loads(self.file(names.DECIDE, names.DECISION)))
+
+    def outcome(self) -> str:
+        """The signed decision in a word or three."""
+        decision = self.decision()
+        return word(decision["accepted"], decision.get("waived", []))
+
+    def waivers(self) -> list[dict[str, Any]]:
+        """Those that the signed decision rests on."""
+        return [each["waived"] for each in self.decision()["findings"] if each.get("waived")]
 
     def signed_model(self) -> dict[str, str]:
         """Digests of the model files that the trainer signed."""
@@ -132,7 +142,7 @@ def describe(found: Candidate) -> None:
     tags = {}
     if found.is_done(names.DECIDE):
         decision = found.decision()
-        tags = {names.TAG_DECISION: "accepted" if decision["accepted"] else "refused"}
+        tags = {names.TAG_DECISION: found.outcome()}
         lines += ["", decision["summary"]]
     for said in found.changed_criteria(found.gates()):
         lines += ["", f"**Warning.** Criteria of the problem were changed: {said}."]

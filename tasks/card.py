@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tasks import plots_model
+from tasks.domain.complexity import FAMILY_WORDS
 from tasks.domain.explain.diagnosis import Calibration, Reliability
 from tasks.domain.explain.explanation import Explanation
 from tasks.domain.explain.reasons import Reason, Standing, ordinal
@@ -23,17 +24,6 @@ from tasks.pages import assembled, bullets, picture, section, table, text
 from tasks.plots_model import Tried
 
 PAGE = "model_card.html"
-FAMILY_WORDS = {
-    "ridge": "a weighted sum of its features (ridge regression)",
-    "lasso": "a weighted sum of few of its features (lasso)",
-    "logistic": "a weighted sum of its features, as a probability (logistic regression)",
-    "tree": "one decision tree",
-    "forest": "the average of many decision trees (random forest)",
-    "svm": "likeness to rows seen before (support vector machine)",
-    "lightgbm": "the sum of many small decision trees (LightGBM)",
-    "mlp": "a neural network",
-    "sequence": "a recurrent neural network over a name's latest rows",
-}
 SURE = 2  # standard errors from zero at which a figure is called different from zero
 
 

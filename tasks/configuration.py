@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from tasks.domain.errors import UsageError
-from tasks.domain.gates import Policy, parse_policy
+from tasks.domain.gates import Policy, misfits, parse_policy
 from tasks.domain.problem import Problem, parse_problem
 from tasks.domain.scenarios.plan import Library, parse_scenarios
 from tasks.home import CHECKOUT
@@ -42,6 +42,18 @@ def load_scenarios(objective: str) -> Library:
     """What models of an objective are put through."""
     path = CHECKOUT / "expectations" / "models" / "scenarios" / f"{objective}.yaml"
     return parse_scenarios(read_yaml(path), str(path))
+
+
+def policy_of(problem: Problem) -> Policy:
+    """The gates that a problem names.
+
+    Raises:
+        UsageError: there are none of that name, or they are for another objective.
+    """
+    policy = load_policy(problem.policy)
+    if fault := misfits(policy, problem.policy, problem.objective):
+        raise UsageError(f"problem {problem.name}: {fault}")
+    return policy
 
 
 def read_yaml(path: Path) -> Any:

@@ -1,11 +1,13 @@
 """Decide and release: the pure gate function over signed evidence, and what follows from its verdict."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import aliases, configuration, evidence, ledger
+from tasks import aliases, configuration, evidence, ledger, verdict_page, waivers
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.gates import Policy, Verdict
@@ -13,52 +15,82 @@ from tasks.home import as_json, sha256, write_whole
 from tasks.recording import Record, attest
 
 
+def is_due(found: Candidate) -> bool:
+    """Whether a candidate is to be decided on: for the first time, or anew because a refused one was given a waiver
+    since."""
+    if not found.is_done(names.DECIDE):
+        return True
+    decision = found.decision()
+    return not decision["accepted"] and waivers.given_since(found, decision)
+
+
 @task(cache_policy=NO_CACHE)
 def judge(found: Candidate, record: Record) -> Verdict:
-    """Apply the problem's gates to the signed figures; writes the gates used and the decision."""
-    policy = configuration.load_policy(found.problem().policy)
-    verdict = found.verdict(policy)
+    """Apply the problem's gates to the signed figures; writes the gates used, the decision and the page for people."""
+    policy = configuration.policy_of(found.problem())
+    standing = waivers.standing(found, datetime.now(UTC).date())
+    verdict = found.verdict(policy, standing.waived)
     gates = as_json(policy.model_dump(mode="json"))
+    decided = content(found, policy, sha256(gates), verdict) | standing.told
+    decided["in_plain_words"] = verdict_page.plain(found, decided)._asdict()
     write_whole(record.folder / names.POLICY, gates)
-    write_whole(record.folder / names.DECISION, as_json(content(found, policy, sha256(gates), verdict)))
-    record.run.figures({"decision.accepted": float(verdict.accepted)})
+    write_whole(record.folder / names.DECISION, as_json(decided))
+    write_whole(
+        record.folder / names.VERDICT_PAGE, verdict_page.page(found, decided, record.run.id, is_signed=True).encode()
+    )
+    record.run.figures({"decision.accepted": float(verdict.accepted), "decision.waivers": float(len(verdict.waived))})
     record.run.tags(
         {
             names.TAG_POLICY_SHA256: sha256(gates),
-            names.TAG_DECISION: "accepted" if verdict.accepted else "refused",
+            names.TAG_DECISION: verdict.word,
             names.TAG_PROBLEM_VERSION: str(found.versions()[-1].number),
             names.TAG_CHANGED_CRITERIA: "; ".join(found.changed_criteria(policy)) or "none",
-            ledger.NOTE: as_markdown(verdict),
+            ledger.NOTE: as_markdown(verdict, verdict_page.run_links(found)),
         }
     )
     return verdict
 
 
 def content(found: Candidate, policy: Policy, policy_sha256: str, verdict: Verdict) -> dict[str, Any]:
-    who = {"model": found.reference, "candidate": found.id, "policy": policy.name}
+    who = {"model": found.reference, "candidate": found.id, "policy": policy.name, "tier": policy.tier}
     version = found.versions()[-1]
     told = {
+        "objective": policy.objective,
         "data_warnings": found.snapshot().manifest["warnings"],
         "problem_version": version.number,
         "trials_before_version": version.trials,
         "changed_criteria": found.changed_criteria(policy),
+        "supersedes": evidence.link_digest(found.folder, names.DECIDE),
     }
     return who | {"policy_sha256": policy_sha256} | verdict.model_dump(mode="json") | told
 
 
-def as_markdown(verdict: Verdict) -> str:
-    """The verdict as a table for MLflow's and Prefect's pages. All of it is ours; none comes from data."""
-    lines = [verdict.summary, "", "| gate | set by | figure | threshold | outcome | why |", "|---|---|---|---|---|---|"]
+def as_markdown(verdict: Verdict, links: Mapping[str, str]) -> str:
+    """The verdict as a table for MLflow's and Prefect's pages; `links`: of the runs of stages, as MLflow's pages
+    understand them. All of it is ours; none comes from data."""
+    lines = [
+        f"{verdict.summary}. In words and pictures: `{names.VERDICT_PAGE}` among the artifacts.",
+        "",
+        "| gate | set by | figure | threshold | outcome | why | evidence |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for f in verdict.findings:
         value = "missing" if f.value is None else f"{f.value:.4g}"
-        reason = " ".join(f.reason.replace("|", "\\|").split())
-        lines.append(f"| {f.figure} | {f.source} | {value} | {f.threshold} | {f.outcome} | {reason} |")
+        outcome = f"{f.outcome}, waived until {f.waived.until}" if f.waived else f.outcome
+        link = f"[{f.evidence.stage}]({links[f.evidence.stage]})" if f.evidence and f.evidence.stage in links else ""
+        lines.append(
+            f"| {f.figure} | {f.source} | {value} | {f.threshold} | {outcome} | {unmarked(f.reason)} | {link} |"
+        )
     return "\n".join(lines)
+
+
+def unmarked(words: str) -> str:
+    return " ".join(words.replace("|", "\\|").split())
 
 
 @task(cache_policy=NO_CACHE)
 def complete(found: Candidate, record: Record) -> None:
-    """Sign the decision link over the very files that were judged."""
+    """Sign the decision link over the very files that were judged; an earlier one is kept beside it."""
     signed: dict[str, str] = {}
     for stage in (names.TRAIN, names.VALIDATE, names.BACKTEST):
         signed |= evidence.read_statement(found.folder, stage).products
@@ -68,6 +100,7 @@ def complete(found: Candidate, record: Record) -> None:
         f"{names.VALIDATE}/{names.VALIDATION}",
         f"{names.BACKTEST}/{names.BACKTEST_REPORT}",
     )
+    evidence.set_aside(found.folder, names.DECIDE)
     attest(record, found.folder, found.signed_model() | {name: signed[name] for name in read}, model=found.reference)
 
 

@@ -26,6 +26,7 @@ CANDIDATE_LAYOUT = "candidate.layout"
 RELEASE_LAYOUT = "release.layout"
 ALIAS_PAYLOAD = "application/vnd.countersign.alias+json"
 LAYOUT_YEARS = 5
+SUPERSEDED = "superseded"  # folder of a candidate's earlier links
 DEVELOPMENT_KEYS = (
     "Development keys, made on first run and kept beside the data: whoever can read the state folder can sign "
     "as every role. They show how the evidence works; they do not establish separation of duties."
@@ -103,6 +104,18 @@ def signer_from(path: Path) -> CryptoSigner:
         raise UsageError(f"key {path}: cannot be read ({fault.strerror})") from None
     except (ValueError, TypeError):
         raise UsageError(f"key {path}: expected an unencrypted Ed25519 private key in PEM") from None
+
+
+def require_role(role: str, keyid: str, path: Path, deed: str) -> None:
+    """See that a key is the role's, by its public half.
+
+    Raises:
+        VerificationFailed: it is another role's, or nobody's.
+    """
+    owner = next((each for each in names.ROLES if public_key(each)["keyid"] == keyid), None)
+    if owner != role:
+        whose = f"is the {owner}'s" if owner else "belongs to no known role"
+        raise VerificationFailed(f"key {path}: {whose}; only the {role} may {deed}")
 
 
 # --- layouts ------------------------------------------------------------------------------------------------
@@ -273,13 +286,50 @@ def read_statement(folder: Path, step: str) -> Statement:
     """
     if fault := link_fault(folder, step, public_key(names.SIGNERS[step])):
         raise VerificationFailed(fault)
-    link = Metadata.load(str(link_path(folder, step))).get_payload()
+    return statement_of(link_path(folder, step))
+
+
+def statement_of(path: Path) -> Statement:
+    """What a link says whose signature was checked."""
+    link = Metadata.load(str(path)).get_payload()
     return Statement(
         {name: value["sha256"] for name, value in link.materials.items()},
         {name: value["sha256"] for name, value in link.products.items()},
         link.environment["mlflow_run_id"],
         link.environment["model"] or None,
     )
+
+
+def link_digest(folder: Path, step: str) -> str | None:
+    """SHA-256 of a step's link as it lies there; None where the step is not done."""
+    path = link_path(folder, step)
+    return sha256(path.read_bytes()) if path.exists() else None
+
+
+def set_aside(folder: Path, step: str) -> None:
+    """Keep a step's link where a second one cannot overwrite it, byte for byte, named by its digest."""
+    path = link_path(folder, step)
+    if path.exists():
+        write_whole(aside(folder, step, sha256(path.read_bytes())), path.read_bytes())
+
+
+def aside(folder: Path, step: str, digest: str) -> Path:
+    return folder / SUPERSEDED / f"{step}.{digest}.link"
+
+
+def superseded(folder: Path, step: str, digest: str) -> Statement:
+    """The statement of a link that a later one of the same step names by its digest.
+
+    Raises:
+        VerificationFailed: it is missing, altered or signed by another key.
+    """
+    path = aside(folder, step, digest)
+    if not path.exists() or sha256(path.read_bytes()) != digest:
+        raise VerificationFailed(f"earlier link {step}: {path.name} is missing or altered; a later one names it")
+    envelope = load_envelope(path)
+    if envelope is None or not signed_by(envelope, public_key(names.SIGNERS[step])):
+        raise VerificationFailed(f"earlier link {step}: {path.name} is not signed by the {names.SIGNERS[step]}")
+    return statement_of(path)
 
 
 def link_fault(folder: Path, step: str, key: dict[str, Any]) -> str | None:

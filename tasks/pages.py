@@ -11,9 +11,9 @@ from typing import Any
 WIDEST = 80
 
 
-def assembled(title: str, sections: Iterable[str]) -> str:
-    """A page of sections, which are HTML already."""
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+def assembled(title: str, sections: Iterable[str], style: str = "") -> str:
+    """A page of sections, which are HTML already; `style` goes on where the common one ends."""
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}{style}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(sections)}</body></html>'
 
 

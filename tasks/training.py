@@ -61,7 +61,7 @@ def commission(problem: Problem, snapshot: Snapshot, force: bool) -> Commission:
 @task(cache_policy=NO_CACHE)
 def freeze_problem(order: Commission, record: Record) -> None:
     """Freeze the problem and its gates before the first trial; the signed entry becomes a file of the run."""
-    gates = configuration.load_policy(order.problem.policy)
+    gates = configuration.policy_of(order.problem)
     frozen = freeze.freeze(order.problem, gates, len(ledger.recorded_trials(order.problem.name)))
     write_whole(record.folder / names.PROBLEM_VERSION, frozen.entry)
     record.run.tags({names.TAG_PROBLEM_VERSION: str(frozen.number)})

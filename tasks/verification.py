@@ -1,11 +1,15 @@
 """Verify one registered version: signatures, files, figures, decision, aliases. Trusts only the public keys."""
 
+import json
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-from tasks import aliases, candidates, evidence, lake, ledger, looks, models
+from tasks import aliases, candidates, evidence, lake, ledger, looks, models, waivers
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
+from tasks.domain.gates import Verdict, misfits
 from tasks.home import folder_digests, sha256
 
 FIGURES_OF = {names.VALIDATE: names.VALIDATION, names.BACKTEST: names.BACKTEST_REPORT}
@@ -38,10 +42,20 @@ def verify(reference: str) -> Verification:
     if name != problem:
         faults += copy_faults(found, name, number)
     faults += aliases.unauthorised(problem, (problem, names.live(problem)))
-    decision = "unknown" if faults else ("accepted" if found.decision()["accepted"] else "refused")
+    decision = "unknown" if faults else found.outcome()
     pointing = {f"{model}@{alias}": version for model, alias, version in pointing_at(found)}
-    warnings = [] if faults else [f"criteria changed: {said}" for said in found.changed_criteria(found.gates())]
+    warnings = [] if faults else known(found)
     return Verification(reference, decision, found.is_done(names.APPROVE), pointing, faults, warnings)
+
+
+def known(found: Candidate) -> list[str]:
+    """What is whole, but should be known: criteria that were changed, waivers that were given."""
+    today = datetime.now(UTC).date()
+    said = [f"criteria changed: {words}" for words in found.changed_criteria(found.gates())]
+    for each in found.waivers():
+        ended = " (ended)" if date.fromisoformat(each["until"]) < today else ""
+        said.append(f"waived until {each['until']}{ended} by {each['by']}: {each['figure']}: {each['reason']}")
+    return said
 
 
 def source_candidate(name: str, number: int) -> Candidate:
@@ -137,19 +151,48 @@ def figure_faults(found: Candidate, stage: str, run_id: str) -> list[str]:
 
 
 def decision_faults(found: Candidate) -> list[str]:
-    """The decision must follow from the signed figures and the signed gates."""
+    """The decision must follow from the signed figures, the signed gates and the waivers signed before it."""
     recorded = found.decision()
     policy = found.gates()
     if policy is None:
         return []  # named already by the chain
-    verdict = found.verdict(policy)
-    told = verdict.model_dump(mode="json") | {"changed_criteria": found.changed_criteria(policy)}
-    same = all(recorded[key] == value for key, value in told.items())
+    verdict = found.verdict(policy, waivers.standing_then(found, recorded).waived)
+    same = follows(recorded, verdict) and recorded["changed_criteria"] == found.changed_criteria(policy)
     faults = [] if same else [f"decision {found.reference}: does not follow from the figures and gates"]
-    gates = sha256(found.file(names.DECIDE, names.POLICY))
+    gates, problem = sha256(found.file(names.DECIDE, names.POLICY)), found.problem()
     if recorded["policy_sha256"] != gates or recorded["model"] != found.reference:
         faults.append(f"decision {found.reference}: names other gates or another model")
-    return faults
+    if fault := misfits(policy, problem.policy, problem.objective):
+        faults.append(f"decision {found.reference}: {fault}")
+    return faults + earlier_faults(found, recorded)
+
+
+def follows(recorded: Mapping[str, Any], verdict: Verdict) -> bool:
+    """Whether a recorded decision is a verdict, in all that was told at the time: what a later version of this program
+    tells besides has a default, and may be absent."""
+    told = {name: recorded[name] for name in Verdict.model_fields if name in recorded}
+    try:
+        given = Verdict.model_validate(told).model_dump(mode="json", exclude_unset=True)
+    except ValueError:
+        return False
+    derived = verdict.model_dump(mode="json")
+    if len(given["findings"]) != len(derived["findings"]):
+        return False
+    pairs = zip(given["findings"], derived["findings"], strict=True)
+    derived["findings"] = [{name: whole[name] for name in part} for part, whole in pairs]
+    return bool(given == {name: derived[name] for name in given})
+
+
+def earlier_faults(found: Candidate, decision: Mapping[str, Any]) -> list[str]:
+    """Each decision that was made anew names the one before it, which must be there as it was signed."""
+    while digest := decision.get("supersedes"):
+        statement = evidence.superseded(found.folder, names.DECIDE, digest)
+        held = folder_digests(ledger.run_folder(statement.run_id), f"{names.DECIDE}/")
+        signed = {name: value for name, value in statement.products.items() if name.startswith(f"{names.DECIDE}/")}
+        if faults := models.differences(signed, held):
+            return [f"earlier decision {found.reference}: {fault}" for fault in faults]
+        decision = json.loads((ledger.run_folder(statement.run_id) / names.DECISION).read_bytes())
+    return []
 
 
 def pointing_at(found: Candidate) -> list[tuple[str, str, int]]:

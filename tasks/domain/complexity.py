@@ -16,6 +16,17 @@ TIERS = {
     "mlp": 4,
     "sequence": 4,
 }
+FAMILY_WORDS = {
+    "ridge": "a weighted sum of its features (ridge regression)",
+    "lasso": "a weighted sum of few of its features (lasso)",
+    "logistic": "a weighted sum of its features, as a probability (logistic regression)",
+    "tree": "one decision tree",
+    "forest": "the average of many decision trees (random forest)",
+    "svm": "likeness to rows seen before (support vector machine)",
+    "lightgbm": "the sum of many small decision trees (LightGBM)",
+    "mlp": "a neural network",
+    "sequence": "a recurrent neural network over a name's latest rows",
+}
 # Families whose score can be kept from falling (or rising) as a feature rises: the linear ones have one slope a
 # feature, whose sign can be looked at; LightGBM takes the signs into account while it grows its trees.
 LINEAR = ("ridge", "lasso", "logistic")

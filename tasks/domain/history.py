@@ -78,7 +78,8 @@ def bound_in_words(bound: Mapping[str, Any]) -> str:
     ends = {"at least": bound["at_least"], "at most": bound["at_most"]}
     said = " and ".join(f"{end} {number(value)}" for end, value in ends.items() if value is not None)
     when = f" when {bound['when']}" if bound.get("when") else ""
-    return said + when + (", which only warns" if bound.get("severity") == "warn" else "")
+    warns = ", which only warns" if bound.get("severity") == "warn" else ""
+    return said + when + warns + (", which may be waived" if bound.get("waivable") else "")
 
 
 def number(value: float) -> str:

@@ -65,6 +65,7 @@ VALIDATION: Final = "validation.json"
 BACKTEST_REPORT: Final = "backtest.json"
 POLICY: Final = "policy.json"
 DECISION: Final = "decision.json"
+VERDICT_PAGE: Final = "verdict.html"
 APPROVAL: Final = "approval.json"
 # In these: what a model did that no model may, in words; and the count of it.
 FAULT: Final = "fault"

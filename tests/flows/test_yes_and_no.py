@@ -98,6 +98,9 @@ def test_without_signal_the_chain_refuses_and_the_refusal_verifies(
     assert checked["faults"] == []
     said = approve(countersign, "worthless/1", "approver", code=5)
     assert "refused:" in said
+    told = " ".join(countersign("report", "worthless/1").split())
+    assert "Its ranking of names cannot be told from guessing." in told
+    assert "Page (signed with the decision): " in told
     again = countersign("retrain", problem, "--fail-on-refusal", code=3)
     assert "Nothing new: worthless/1 is already trained, validated and decided" in " ".join(again.split())
     [row] = [row for row in countersign.json("status")["problems"] if row["problem"] == "worthless"]
