@@ -26,7 +26,7 @@ from tasks.progress import CHANNEL, send
 Message = dict[str, Any]
 CHECKED = ("collect", "train", "validate")  # stages that run suites
 JUDGING = ("validate", "backtest")  # flows that ask a model
-TRADING = ("train", "backtest")  # flows that simulate
+TRADING = ("train", "validate", "backtest")  # flows that simulate
 
 
 class Job(NamedTuple):
