@@ -159,7 +159,7 @@ def searched_world(asked: tuple[int, float]) -> Judged:
     seed, rank_ic = asked
     made = world(seed, rank_ic)
     start = lockbox_start(made.bars)
-    return judge(made, start, searched(made.bars, start))
+    return judge(made, start, searched(made.bars, start), brief=True)
 
 
 def noise_world(asked: tuple[int, int]) -> Judged:
@@ -183,7 +183,7 @@ def noise_world(asked: tuple[int, int]) -> Judged:
         close = table(bars)
         return weighted(lagged(close), drawn[best], close)
 
-    return judge(made, start, Trained(model, ratios, *promised(ranks[best])))
+    return judge(made, start, Trained(model, ratios, *promised(ranks[best])), brief=True)
 
 
 def nights_of(seed: int) -> tuple[int, list[Judged]]:
