@@ -54,7 +54,7 @@ def plain_words(problem: Problem, family: str | None, decision: Found, validatio
     faults = dict.fromkeys(report["fault"] for report in (validation, backtest) if report.get("fault"))
     found = [*(f"It did what no model may: {fault}." for fault in faults), *reasons(decision)]
     acts = validation.get("robustness", {}).get("in_words", "")
-    done = f"{does(problem, family, figures)} {acts}".strip()
+    done = f"{does(problem, family, figures)} {without_figures(acts)}".strip()
     return Plain(done, why(decision, figures), found, [*what_hurts(validation, backtest)])
 
 
@@ -102,6 +102,12 @@ def reasons(decision: Found) -> Iterator[str]:
     yield from (f"Warning: {said}." for said in warnings[:MOST_WARNED])
     if (left := len(warnings) - MOST_WARNED) > 0:
         yield f"{left} more warning{'s' if left > 1 else ''}."
+
+
+def without_figures(words: str) -> str:
+    """A description up to where it tells how well it describes, less what stands in brackets."""
+    said = re.sub(r" \([^)]*\)", "", words.partition(";")[0]).rstrip(".")
+    return f"{said}." if said else ""
 
 
 def binds(finding: Found) -> bool:

@@ -296,7 +296,10 @@ def test_the_deepest_fall_stands_for_scenarios_without_returns(shipped: Problem)
 
 
 def test_what_it_did_and_what_it_mostly_does_come_first(shipped: Problem) -> None:
-    validation = {"fault": "it opened a socket", "robustness": {"in_words": "It mostly prefers cheap names."}}
+    validation: dict[str, Any] = {
+        "fault": "it opened a socket",
+        "robustness": {"in_words": "It mostly prefers cheap names (rank 0.9); a tree repeats 80%."},
+    }
     said = plain_words(shipped, None, decided().model_dump(mode="json"), validation, {"fault": "it opened a socket"})
     assert said.reasons[0] == "It did what no model may: it opened a socket."
     assert said.does.endswith("It mostly prefers cheap names.")
