@@ -6,6 +6,7 @@ and whatever the reports hold: tables that this page does not know are shown as 
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -55,6 +56,13 @@ PROBES = {
     "renaming": "Every name hidden behind another",
     "displacement": "Everything ten years earlier",
     "extra_rows": "Names and days added later",
+}
+COUNTED = {
+    "passed": "tests passed",
+    "failed": "failed",
+    "failed, waived": "failed and waived",
+    "warning": "warned",
+    "does not apply": "did not apply",
 }
 SAME = ("scores are the same", "scores are kept")
 NEXT_TO_NOTHING = 1e-6
@@ -186,10 +194,8 @@ def badge(decision: Mapping[str, Any]) -> str:
     said = outcome(decision)
     style = {"accepted": "yes", "refused": "no"}.get(said, "but")
     mark = {"yes": "✓", "no": "✗", "but": "!"}[style]
-    counted = {"pass": 0, "fail": 0, "not applicable": 0}
-    for each in decision["findings"]:
-        counted[each["outcome"]] += 1
-    tests = f"{counted['pass']} tests passed, {counted['fail']} failed, {counted['not applicable']} did not apply"
+    counts = Counter(state(each)[1].removeprefix(f"{state(each)[1][0]} ") for each in decision["findings"])
+    tests = ", ".join(f"{counts[name]} {said}" for name, said in COUNTED.items() if counts[name])
     return f'<p class="badge {style}"><b>{mark} {escape(said.upper())}</b> <span>{escape(tests)}</span></p>'
 
 
@@ -350,7 +356,9 @@ def shown(name: str, told: Any) -> str:
             return title + "".join(shown(key, part) for key, part in told.items() if part not in (None, [], {}))
         if all(isinstance(value, Mapping | list) for _, row in rows for value in row.values()):
             return title + "".join(shown(key, row) for key, row in rows)
-        return title + rows_table([(key.replace("_", " "), flat(row)) for key, row in rows])
+        counted = isinstance(told, list)  # rows that nothing names are numbered, which tells nobody anything
+        named = [("" if counted and key.isdigit() else key.replace("_", " "), flat(row)) for key, row in rows]
+        return title + rows_table(named)
     if isinstance(told, Mapping):
         return title + table(
             [], [[(title_of(str(key)), ""), (value_of(str(key), value), kind(value))] for key, value in told.items()]
@@ -383,7 +391,7 @@ def title_of(name: str) -> str:
 
 def value_of(name: str, value: Any) -> str:
     if isinstance(value, float):
-        if any(part in name for part in PERCENT):
+        if any(part in name for part in PERCENT) and "correlation" not in name:
             return f"{value:+.2%}" if "return" in name else f"{value:.2%}"
         return f"{value:,.0f}" if value == int(value) and abs(value) >= 10 else f"{value:.4g}"
     return cell(value)

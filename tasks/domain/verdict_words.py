@@ -13,7 +13,8 @@ from tasks.domain.figure_words import THEMES, theme_of, words_of
 from tasks.domain.problem import Problem
 
 Found = Mapping[str, Any]  # a finding as decision.json holds it
-MOST_SAID, MOST_WARNED = 4, 2  # reasons of a refusal, and warnings; the table has them all
+# Of reasons of a refusal, warnings of an acceptance, and what would hurt: one screen must hold them.
+MOST_SAID, MOST_WARNED, MOST_HURTS = 4, 2, 5
 # What a passed gate proves, where it is worth a place on the first screen; the order is that of importance.
 PROVED = {
     "lockbox.rank_ic_lower": "its ranking beats chance",
@@ -39,6 +40,9 @@ STATES = {
 }
 
 
+FIFTHS = {"fifth 2": "second fifth", "fifth 3": "middle fifth", "fifth 4": "fourth fifth"}
+
+
 class Plain(NamedTuple):
     """`does`, `why`: paragraphs; `reasons`, `hurts`: one sentence for each thing."""
 
@@ -54,8 +58,8 @@ def plain_words(problem: Problem, family: str | None, decision: Found, validatio
     faults = dict.fromkeys(report["fault"] for report in (validation, backtest) if report.get("fault"))
     found = [*(f"It did what no model may: {fault}." for fault in faults), *reasons(decision)]
     acts = validation.get("robustness", {}).get("in_words", "")
-    done = f"{does(problem, family, figures)} {acts}".strip()
-    return Plain(done, why(decision, figures), found, [*what_hurts(validation, backtest)])
+    done = f"{does(problem, family, figures)} {without_figures(acts)}".strip()
+    return Plain(done, why(decision, figures), found, [*what_hurts(validation, backtest)][:MOST_HURTS])
 
 
 def does(problem: Problem, family: str | None, figures: Mapping[str, float]) -> str:
@@ -98,10 +102,16 @@ def reasons(decision: Found) -> Iterator[str]:
             yield f"{sentence(failure(each))} {given['by']} bears it until {given['until']}: {given['reason']}"
     if decision["accepted"]:
         yield from map(sentence, proved(findings))
-    warnings = warned(findings)
-    yield from (f"Warning: {said}." for said in warnings[:MOST_WARNED])
-    if (left := len(warnings) - MOST_WARNED) > 0:
-        yield f"{left} more warning{'s' if left > 1 else ''}."
+    warnings, shown = warned(findings), MOST_WARNED if decision["accepted"] else 0
+    yield from (f"Warning: {said}." for said in warnings[:shown])
+    if (left := len(warnings) - shown) > 0:
+        yield f"{left} {'more ' if shown else ''}warning{'s' if left > 1 else ''}; the table below has all of them."
+
+
+def without_figures(words: str) -> str:
+    """A description up to where it tells how well it describes, less what stands in brackets."""
+    said = re.sub(r" \([^)]*\)", "", words.partition(";")[0]).rstrip(".")
+    return f"{said}." if said else ""
 
 
 def binds(finding: Found) -> bool:
@@ -257,7 +267,7 @@ def weakest(validation: Found) -> Iterator[str]:
         row = min(known, key=lambda each: float(each["rank_ic"]))
         value, error = float(row["rank_ic"]), float(row.get("standard_error") or 0.0)
         if value <= 2 * error:
-            where = STATES[row["kind"]].format(row["state"])
+            where = STATES[row["kind"]].format(FIFTHS.get(row["state"], row["state"]))
             yield f"Its weakest time, {where}: there its ranking cannot be told from guessing."
 
 

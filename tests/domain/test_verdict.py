@@ -221,10 +221,9 @@ def test_a_refusal_names_what_failed_once_in_plain_words(shipped: Problem) -> No
 def test_many_reasons_are_cut_to_the_worst_of_each_theme(shipped: Problem, policy: Policy) -> None:
     warns = [each.model_copy(update={"severity": "warn"}) for each in policy.gates[:4]]
     said = told(shipped, decide(policy.model_copy(update={"gates": [*policy.gates[4:], *warns]}), {}))
-    assert len(said.reasons) <= 8
+    assert len(said.reasons) == 6
     assert said.reasons[4].endswith("other things failed; the table below has all of them.")
-    assert [line[:9] for line in said.reasons[5:7]] == ["Warning: "] * 2
-    assert said.reasons[7].endswith("more warnings.")
+    assert said.reasons[5].endswith(" warnings; the table below has all of them.")
 
 
 def test_an_acceptance_says_what_was_proved_and_what_was_borne(shipped: Problem) -> None:
@@ -296,7 +295,10 @@ def test_the_deepest_fall_stands_for_scenarios_without_returns(shipped: Problem)
 
 
 def test_what_it_did_and_what_it_mostly_does_come_first(shipped: Problem) -> None:
-    validation = {"fault": "it opened a socket", "robustness": {"in_words": "It mostly prefers cheap names."}}
+    validation: dict[str, Any] = {
+        "fault": "it opened a socket",
+        "robustness": {"in_words": "It mostly prefers cheap names (rank 0.9); a tree repeats 80%."},
+    }
     said = plain_words(shipped, None, decided().model_dump(mode="json"), validation, {"fault": "it opened a socket"})
     assert said.reasons[0] == "It did what no model may: it opened a socket."
     assert said.does.endswith("It mostly prefers cheap names.")
