@@ -128,13 +128,16 @@ def load(model: str, number: int, signed: dict[str, str]) -> outside.Cell:
         ModelFault: what it needs can't be told.
     """
     cell = outside.take()
-    shutil.copytree(ledger.model_folder(model, number), cell.folder)
-    (cell.folder / ledger.WRITTEN_ON_LOAD).unlink(missing_ok=True)
-    if faults := differences(signed, ledger.digests_below(cell.folder)):
+    try:
+        shutil.copytree(ledger.model_folder(model, number), cell.folder)
+        (cell.folder / ledger.WRITTEN_ON_LOAD).unlink(missing_ok=True)
+        if faults := differences(signed, ledger.digests_below(cell.folder)):
+            raise VerificationFailed(f"{model}/{number}: {'; '.join(faults)}; it was not loaded")
+        require_packages(cell.folder, f"{model}/{number}")
+        cell.load()
+    except BaseException:
         cell.close()
-        raise VerificationFailed(f"{model}/{number}: {'; '.join(faults)}; it was not loaded")
-    require_packages(cell.folder, f"{model}/{number}")
-    cell.load()
+        raise
     return cell
 
 

@@ -57,7 +57,10 @@ def take() -> "Cell":
 
 
 class Cell:
-    """One process for one model: put the artifact into `folder`, `load` it, then call with bars for scores."""
+    """One process for one model: put the artifact into `folder`, `load` it, then call with bars for scores.
+
+    It ends with the thread that made it, if nothing ends it before.
+    """
 
     def __init__(self) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="countersign-cell-"))
@@ -86,8 +89,8 @@ class Cell:
 
     def load(self) -> None:
         """Have the artifact loaded; its files must have been checked. Does not wait for it."""
-        self.walls = self.started()
-        self.patiently(lambda until: self.say({}, b"", until))
+        with suppress(BrokenPipeError):  # it did not come up, which the first question tells
+            os.write(self.questions, wire.packed({}, 0))
 
     def started(self) -> list[str]:
         """The walls that stand.
@@ -109,7 +112,10 @@ class Cell:
 
         Raises:
             ModelFault: the model raised, took too long, did what it may not, or answered with what is no score.
+            CountersignError: there is no process to ask.
         """
+        if not self.walls:
+            self.walls = self.started()
         return self.patiently(lambda until: self.scores(bars, since, until))
 
     def scores(self, bars: pd.DataFrame, since: pd.Timestamp | None, until: float) -> pd.DataFrame:
