@@ -114,6 +114,8 @@ class Cell:
             ModelFault: the model raised, took too long, did what it may not, or answered with what is no score.
             CountersignError: there is no process to ask.
         """
+        if not self.close.alive:
+            raise ModelFault("the model's process was ended at its first fault")
         if not self.walls:
             self.walls = self.started()
         return self.patiently(lambda until: self.scores(bars, since, until))

@@ -135,6 +135,8 @@ def test_what_a_model_may_not_do_is_a_fault_with_a_reason(
         started(bars)
     assert started.process.returncode is not None
     assert sorted(tmp_path.iterdir()) == [secret]
+    with pytest.raises(ModelFault, match="was ended at its first fault"):
+        started(bars)
 
 
 # Round Python, by the C library: each gives what it returned, and all of it as scores.
