@@ -100,6 +100,7 @@ def test_ic_is_pearson_and_needs_two_that_differ() -> None:
 # --- yardsticks with intervals ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_values_and_the_interval_of_the_rank_ic_are_those_of_accuracy_to_the_last_digit() -> None:
     labels = noise(3, 120)
     scores = (0.1 * labels + noise(4, 120)).mask(noise(5, 120) > 1.5)
@@ -308,6 +309,7 @@ def rivals(*scores: pd.DataFrame, strategy: Strategy = FREE) -> list[champion.Ri
     return [champion.rival(accuracy.inside(each, close, labels, start), Prices(close), strategy) for each in scores]
 
 
+@pytest.mark.slow
 def test_the_same_model_differs_by_nothing() -> None:
     mine, theirs = rivals(noise(23, 160), noise(23, 160) * 3 + 1)
     found = champion.compare(mine, theirs, 1, 7)
@@ -323,6 +325,7 @@ def test_the_same_model_differs_by_nothing() -> None:
     }
 
 
+@pytest.mark.slow
 def test_who_knows_the_future_is_better_and_who_reverses_it_is_not() -> None:
     future = forward_return(market(6, 160), 1)
     better, worse = rivals(future, -future)
@@ -372,6 +375,7 @@ def test_small_steps_add_up(line: list[tuple[bool, float]], at: int, expected: f
 
 
 @pytest.mark.skipif(not (SHARED / "sp500_5yr_daily.parquet").exists(), reason="the shared data is not here")
+@pytest.mark.slow
 def test_on_real_stocks_a_factor_is_known_as_what_it_is() -> None:
     bars = pd.read_parquet(SHARED / "sp500_5yr_daily.parquet", filters=[("instrument", "<", "AT")])
     close, volume = (bars.pivot(index="date", columns="instrument", values=each) for each in ("close", "volume"))

@@ -66,6 +66,7 @@ def test_an_honest_model_keeps_its_scores(bars: pd.DataFrame) -> None:
         assert answer.words == ""
 
 
+@pytest.mark.slow
 def test_each_fault_is_named_with_its_name_date_and_cause(bars: pd.DataFrame) -> None:
     found = about(silent_without_volume, bars, "extreme_bars")
     assert found.kept == 0.0, "of the name without volume, though it is a small part of all scores"

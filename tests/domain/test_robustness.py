@@ -35,6 +35,7 @@ def explained(scores: pd.DataFrame, bars: pd.DataFrame) -> robustness.Explained:
     return told
 
 
+@pytest.mark.slow
 def test_a_reversal_is_told_as_one(bars: pd.DataFrame) -> None:
     told = explained(reversal(bars), bars)
     assert told.fidelity > 0.9

@@ -105,6 +105,7 @@ def test_what_is_left_after_earlier_looks_scales_the_p_value() -> None:
     assert third["lockbox.adjusted_p_value"] == pytest.approx(16 * first["lockbox.p_value"])
 
 
+@pytest.mark.slow
 def test_who_builds_candidates_out_of_earlier_verdicts_does_not_get_through() -> None:
     """Each candidate is noise; the next one is all before it, each by the rank IC that its verdict told."""
     close, box = market(300, 5), calendar(300)
