@@ -83,7 +83,7 @@ class Held(NamedTuple):
 def case_of(close: pd.DataFrame, bars: pd.DataFrame, scores: pd.DataFrame) -> Case:
     start, problem = close.index[-120], load_problem("sp500_alpha")
     box = on_lockbox(scores, bars, problem.horizon, start)
-    return Case(cast("Candidate", None), problem, bars, start, cast("models.Score", None), scores, box, {})
+    return Case(cast("Candidate", None), problem, bars, start, cast("models.Score", None), [], scores, box, {})
 
 
 def test_a_candidate_is_held_against_the_champion_and_the_last_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +147,7 @@ def policy(*gates: dict[str, Any]) -> Policy:
 
 
 def test_what_is_not_worse_is_what_the_gates_let_pass() -> None:
-    other = {"figure": "x", "at_least": 1.0, "why": "because"}
+    other = {"figure": "lockbox.x", "at_least": 1.0, "why": "because"}
     gate = {"figure": "champion.rank_ic_difference_lower", "why": "because"}
     assert champions.not_worse(policy(other, gate | {"at_least": -0.01})) == -0.01
     assert champions.not_worse(policy(other, gate | {"at_least": 0.01})) == 0.0, "a stricter gate is no margin"
