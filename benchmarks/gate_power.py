@@ -5,7 +5,7 @@ training's own search, choice and fit, the black-box probes, the lockbox's figur
 shipped problem under the shipped policy; only Prefect, MLflow and signatures are left out. A few worlds go through the
 whole chain as well, to the same figures (`--chain`).
 
-- worthless: no signal; the usual search, or the best of 50 or of 500 models of noise.
+- worthless: no signal; the usual search, or (in smaller markets) the best of 50 or of 500 models of noise.
 - nightly: one worthless (and smaller) market, retrained every night for 50 nights; accepted on any of them counts.
 - worthy: a signal of a known rank IC drives returns; an oracle that knows it tests it on the same lockbox, by the same
   test at the same error rate of 1 %. What a fitted model lacks is then what it could not learn.
@@ -165,7 +165,7 @@ def searched_world(asked: tuple[int, float]) -> Judged:
 def noise_world(asked: tuple[int, int]) -> Judged:
     """The best of so many models of noise, by their Sharpe ratio on the development part."""
     seed, count = asked
-    made, (problem, _) = world(seed), setting()
+    made, (problem, _) = world(seed, size=SMALL), setting()
     start = lockbox_start(made.bars)
     prices = trading.prices_of(made.bars[made.bars["timestamp"] < start])
     labels = forward_return(prices.close, problem.horizon)
@@ -333,7 +333,7 @@ def through_the_chain(seed: int, rank_ic: float, folder: Path) -> tuple[bool, fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--worlds", type=int, default=500, help="worthless ones; a fifth as many of each worthy kind")
-    parser.add_argument("--years", type=int, default=60, help="worthless markets retrained for 50 nights")
+    parser.add_argument("--years", type=int, default=40, help="worthless markets retrained for 50 nights")
     parser.add_argument("--out", type=Path, default=Path("gate_power.png"), help="where the picture goes")
     parser.add_argument("--chain", type=int, default=4, help="worlds that go through the whole chain as well")
     options = parser.parse_args()
