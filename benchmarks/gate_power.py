@@ -198,11 +198,10 @@ def nights_of(seed: int) -> tuple[int, list[Judged]]:
     for night in range(NIGHTS):
         bars = made.bars[made.bars["timestamp"] <= sessions[SMALL.sessions - 1 + night]]
         start = lockbox_start(bars)
-        model, ratios, validation_ic = searched(bars, start)
-        trials += ratios
-        found.append(
-            judge(World(bars, made.signal), start, model, list(trials), validation_ic, list(earlier), brief=True)
-        )
+        trained = searched(bars, start)
+        trials += trained.trials
+        so_far = trained._replace(trials=list(trials))
+        found.append(judge(World(bars, made.signal), start, so_far, list(earlier), brief=True))
         earlier.append(Look(start, bars["timestamp"].max()))
     return seed, found
 
