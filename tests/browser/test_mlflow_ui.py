@@ -88,4 +88,4 @@ def test_the_decision_shows_every_gate(version: Page) -> None:
     with follow(version, "decision run") as run:
         expect(run.get_by_role("row", name="lockbox.hit_rate")).to_be_visible()
         # Once as a gate of the policy, once as what the problem itself asks for.
-        expect(run.get_by_role("row", name="lockbox.deflated_sharpe_ratio")).to_have_count(2)
+        expect(run.get_by_role("row", name="lockbox.rank_ic_lower")).to_have_count(2)
