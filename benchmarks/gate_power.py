@@ -151,7 +151,7 @@ def traded(bars: pd.DataFrame, inside: accuracy.Lockbox, trials: list[float]) ->
 def stressed(bars: pd.DataFrame, model: Model, scores: pd.DataFrame) -> dict[str, float]:
     """The mishaps; scenarios take too long for hundreds of worlds, and theirs is a gate that no skill depends on."""
     panel = mishaps.panel(model, bars, scores)
-    told = mishaps.figures(mishaps.every(model, panel)) | {"scenario.ran": 0.0, "probe.reloaded": 0.0}
+    told = mishaps.figures(mishaps.every(model, panel)) | {"scenario.ran": 0.0, "backtest.restarted": 0.0}
     return told | probes.figures({"extra_rows": mishaps.extra_rows(model, panel)})
 
 

@@ -48,6 +48,7 @@ def trade_lockbox(found: candidates.Candidate) -> None:
 def trade(found: candidates.Candidate, record: Record) -> None:
     step("verifying signatures, scoring")
     case = open_case(found)
+    again = backtesting.started_anew(case)
     step("trading with two engines")
     traded = backtesting.run_engines(case)
     third = backtesting.ask_third(case, traded)
@@ -58,4 +59,4 @@ def trade(found: candidates.Candidate, record: Record) -> None:
     step("walking the retraining forward")
     forward = backtesting.walk_forward(case)
     step("writing figures and the tear sheet")
-    backtesting.report(case, told, forward, third, record)
+    backtesting.report(case, told, forward, third, again, record)

@@ -1,5 +1,6 @@
 """Backtest stage: the lockbox traded by two engines, net of costs, under the validator's key."""
 
+import io
 import json
 from typing import Any
 
@@ -8,16 +9,18 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import cases, tearsheet, third_opinion
+from tasks import cases, evidence, tearsheet, third_opinion
 from tasks.candidates import Candidate
 from tasks.cases import Case
-from tasks.domain import accuracy, names, sensitivity, study, trading
+from tasks.domain import accuracy, names, probes, sensitivity, study, trading
 from tasks.domain.bars import wide
 from tasks.domain.errors import VerificationFailed
 from tasks.domain.labels import forward_return, reach
 from tasks.domain.targets import WalkForward
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest
+
+RESTARTED = "backtest.restarted"  # 1 where there are scores of another process to compare with
 
 
 @task(cache_policy=NO_CACHE)
@@ -65,6 +68,19 @@ def walk_forward(case: Case) -> study.WalkedForward | None:
 
 
 @task(cache_policy=NO_CACHE)
+def started_anew(case: Case) -> accuracy.Figures:
+    """The lockbox's scores against those that the validation's process signed: a score may not hang on how, or when,
+    its process was started. Where no validation signed any, there is nothing to compare."""
+    found = case.candidate
+    signed = evidence.read_statement(found.folder, names.VALIDATE).products if found.is_done(names.VALIDATE) else {}
+    if f"{names.VALIDATE}/{names.LOCKBOX_SCORES}" not in signed:
+        return {RESTARTED: 0.0}
+    before = pd.read_parquet(io.BytesIO(found.file(names.VALIDATE, names.LOCKBOX_SCORES)))
+    finding = probes.compare(before, case.lockbox.scores)
+    return {RESTARTED: 1.0, "backtest.restart_gap": finding.gap, "backtest.restart_order": finding.order}
+
+
+@task(cache_policy=NO_CACHE)
 def ask_third(case: Case, traded: trading.Traded) -> third_opinion.Opinion:
     """What an engine of somebody else's makes of the same fills, where the environment names one."""
     return third_opinion.third_opinion(traded.result, traded.prices, case.problem.strategy)
@@ -81,10 +97,11 @@ def report(
     told: study.Study,
     forward: study.WalkedForward | None,
     third: third_opinion.Opinion,
+    again: accuracy.Figures,
     record: Record,
 ) -> accuracy.Figures:
     """Write backtest.json, the tear sheet with its pictures, equity and fills; returns the figures that there are."""
-    figures = told.figures | (forward.figures if forward else {})
+    figures = told.figures | (forward.figures if forward else {}) | again
     if third.gap_bp is not None:
         figures["backtest.third_opinion_gap_bp"] = third.gap_bp
     kept = accuracy.finite(figures)

@@ -11,7 +11,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import candidates, evidence, ledger, models, plots
+from tasks import candidates, evidence, ledger, plots
 from tasks.candidates import Candidate
 from tasks.cases import Case
 from tasks.clock import Clock
@@ -22,7 +22,6 @@ from tasks.domain.trading import prices_of, trade
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest, signed_file
 
-RELOADED = "probe.reloaded"  # 1 where the model was asked in a second process
 REPETITIONS = 100
 SAME = 1e-9
 SHARED = 0.5  # of the sessions of a candidate's trials
@@ -35,17 +34,6 @@ def probe(case: Case, clock: Clock) -> dict[str, probes.Finding]:
     sessions = pd.DatetimeIndex(case.lockbox.scores.index)
     questions = probes.questions(case.score, case.bars, case.scores, sessions, case.problem.seed)
     return {name: clock(f"probe.{name}", ask) for name, ask in questions.items()}
-
-
-@task(cache_policy=NO_CACHE)
-def reload(case: Case, clock: Clock) -> tuple[dict[str, probes.Finding], accuracy.Figures]:
-    """The same bars in a process that was started anew: a score may not hang on how, or when, its process began."""
-    found = case.candidate
-
-    def asked() -> probes.Finding:
-        return probes.compare(case.scores, models.load(found.model, found.version, found.signed_model())(case.bars))
-
-    return {"reload": clock("probe.reload", asked)}, {RELOADED: 1.0}
 
 
 @task(cache_policy=NO_CACHE)
@@ -179,6 +167,7 @@ def report(
     }
     content |= told | {"seconds": {name: round(seconds, 3) for name, seconds in clock.seconds.items()}}
     write_whole(record.folder / names.VALIDATION, as_json(content))
+    write_whole(record.folder / names.LOCKBOX_SCORES, bytes(case.lockbox.scores.to_parquet()))
     write_whole(record.folder / "rank_ic.png", plots.cumulative_ic(accuracy.rank_ic(case.lockbox)))
     calibration = accuracy.calibration(case.lockbox)
     write_whole(record.folder / "calibration.png", plots.calibration(calibration, case.problem.horizon))

@@ -83,13 +83,13 @@ WORDS = {
         "asked twice about the same prices, it ranks the names differently",
         SHARE,
     ),
-    "probe.reload_gap": Words(
+    "backtest.restart_gap": Words(
         "Started anew, does it say the same?",
         GAP_MEANS,
         "started anew, it gives different scores for the same prices",
         GAP,
     ),
-    "probe.reload_order": Words(
+    "backtest.restart_order": Words(
         "Started anew, does it rank the same?",
         ORDER_MEANS,
         "started anew, it ranks the names differently for the same prices",

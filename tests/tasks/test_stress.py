@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks import stress, validation
+from tasks import stress
 from tasks.candidates import Candidate
 from tasks.cases import Case, on_lockbox
 from tasks.clock import Clock
@@ -71,7 +71,7 @@ def test_every_figure_that_gates_ask_of_it_is_there_and_the_same_again(tmp_path:
     figures = first.figures | probes.figures(first.findings)
     policy = load_policy("alpha-v1")
     wanted = {gate.figure for gate in policy.gates if gate.figure.startswith(("scenario.", "robustness.", "probe."))}
-    assert wanted - set(figures) == {"probe.rescaling_share", "probe.reload_gap", "probe.reload_order"}
+    assert wanted - set(figures) == {"probe.rescaling_share"}
     of_stage = [gate for gate in policy.gates if gate.figure in wanted & set(figures)]
     found = {finding.figure: finding for finding in gates.decide(policy, figures).findings}
     refused = [gate.figure for gate in of_stage if gate.severity == "block" and found[gate.figure].outcome == "fail"]
@@ -103,16 +103,3 @@ def test_what_a_peeking_model_looks_at_stands_in_the_report(tmp_path: Path) -> N
     for name in ("truncation", "perturbation", "extra_rows"):
         assert "it rests on the close of N00, the first time on that of 20" in told[name]
     assert told["repetition"] == "scores are the same"
-
-
-@pytest.mark.parametrize(("started_anew", "order"), [(score, 0.0), (peeking, 1.0)])
-def test_a_model_is_asked_again_in_a_process_started_anew(
-    started_anew: Any, order: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(validation.models, "load", lambda model, version, signed: started_anew)
-    monkeypatch.setattr(Trained, "signed_model", lambda self: {})
-    found, told = validation.reload.fn(case(score), Clock())
-    figures = probes.figures(found)
-    assert figures["probe.reload_order"] == order
-    assert (figures["probe.reload_gap"] > 0) == bool(order)
-    assert told == {"probe.reloaded": 1.0}
