@@ -8,7 +8,7 @@ whole chain as well, to the same figures (`--chain`).
 - worthless: no signal; the usual search, or (in smaller markets) the best of 50 or of 500 models of noise.
 - nightly: one worthless (and smaller) market, retrained every night for 50 nights; accepted on any of them counts.
 - worthy: a signal of a known rank IC drives returns; an oracle that knows it tests it on the same lockbox, by the same
-  test at the same error rate of 1 %. What a fitted model lacks is then what it could not learn.
+  test at the same error rate. What a fitted model lacks is then what it could not learn.
 - cheating: models that know what they should not, each of which must be refused, and a gate that names why among those
   that failed.
 
@@ -247,7 +247,7 @@ RULES: dict[str, Callable[[Judged], bool]] = {
     "best validation IC": lambda each: each.validation_ic > 0,
     "plain t-test, 5 %": lambda each: each.t > stats.norm.ppf(0.95),
     "deflated Sharpe, 95 %": lambda each: each.deflated >= 0.95,
-    "oracle, 1 %": lambda each: each.oracle <= ERROR,
+    "oracle": lambda each: each.oracle <= ERROR,
 }
 
 
@@ -378,7 +378,7 @@ def main() -> None:
         "power": {f"{planted:g}": baselines[f"planted {planted:g}"]["these gates"] for planted in PLANTED},
         "power_over_oracle": {
             f"{planted:g}": baselines[f"planted {planted:g}"]["these gates"]
-            / max(baselines[f"planted {planted:g}"]["oracle, 1 %"], 1e-9)
+            / max(baselines[f"planted {planted:g}"]["oracle"], 1e-9)
             for planted in PLANTED
         },
         "cheat_kinds": len(CHEATS),

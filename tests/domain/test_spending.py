@@ -72,7 +72,7 @@ def test_a_first_look_spends_all_and_each_further_one_a_quarter_of_the_one_befor
 
 def test_new_sessions_bring_new_error_and_a_lockbox_of_new_ones_all_of_it() -> None:
     box = calendar(300)
-    assert share([look(box)], calendar(300, 63)) == pytest.approx(0.25 + 3 * 63 / 252)
+    assert share([look(box)], calendar(300, 21)) == pytest.approx(0.25 + spending.YEARLY * 21 / 252)
     assert share([look(box)], calendar(300, 84)) == 1.0
     assert share([look(box)] * 9, calendar(300, 300)) == 1.0
 
