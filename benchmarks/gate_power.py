@@ -63,7 +63,7 @@ from tasks.domain.problem import Problem
 from tasks.domain.simulate.portfolio import target_weights
 from tasks.domain.simulate.research import simulate
 from tasks.domain.spending import ERROR, Look, skill
-from tasks.home import prepare
+from tasks.home import prepare, write_whole
 
 NIGHTS = 50
 
@@ -186,7 +186,7 @@ def noise_world(asked: tuple[int, int]) -> Judged:
     return judge(made, start, Trained(model, ratios, *promised(ranks[best])), brief=True)
 
 
-def nights_of(seed: int) -> tuple[int, list[Judged]]:
+def nights_of(seed: int) -> list[Judged]:
     """One worthless market, retrained every night: trials add up as they do in MLflow."""
     made, trials, found, earlier = (
         world(seed, size=Size(SMALL.names, SMALL.sessions + NIGHTS)),
@@ -203,7 +203,7 @@ def nights_of(seed: int) -> tuple[int, list[Judged]]:
         so_far = trained._replace(trials=list(trials))
         found.append(judge(World(bars, made.signal), start, so_far, list(earlier), brief=True))
         earlier.append(Look(start, bars["timestamp"].max()))
-    return seed, found
+    return found
 
 
 def cheating_world(asked: tuple[int, int]) -> Judged:
@@ -265,14 +265,27 @@ def tell(title: str, found: list[Judged]) -> dict[str, float]:
     return shares
 
 
-def many(function: Callable[[Any], Any], asked: Iterable[Any], title: str, count: int) -> list[Any]:
+def many(function: Callable[[Any], Any], asked: Iterable[Any], title: str, count: int, keep: Path) -> list[Any]:
+    """What comes of each, on two processes; what an earlier run kept below `keep` is not done again."""
+    path = keep / f"{title.replace(' ', '_')}.json"
+    if path.is_file():
+        return list(map(restored, json.loads(path.read_text())))
     found = []
     with ProcessPoolExecutor(2) as pool:
         for number, each in enumerate(pool.map(function, asked), start=1):
             found.append(each)
             if number % 25 == 0:
                 print(f"  {title}: {number} of {count}", file=sys.stderr, flush=True)
+    write_whole(path, json.dumps(found).encode())
     return found
+
+
+def restored(kept: list[Any]) -> Any:
+    """A world as it was judged, or the nights of one."""
+    if isinstance(kept[0], list):
+        return list(map(restored, kept))
+    judged = Judged(*kept)
+    return judged._replace(failed=tuple(judged.failed))
 
 
 def picture(worthless: list[Judged], worthy: dict[float, list[Judged]], path: Path) -> None:
@@ -335,20 +348,22 @@ def main() -> None:
     parser.add_argument("--years", type=int, default=40, help="worthless markets retrained for 50 nights")
     parser.add_argument("--out", type=Path, default=Path("gate_power.png"), help="where the picture goes")
     parser.add_argument("--chain", type=int, default=4, help="worlds that go through the whole chain as well")
+    parser.add_argument("--keep", type=Path, help="where to keep what is done, so that a run broken off can go on")
     options = parser.parse_args()
+    keep = options.keep or Path(tempfile.mkdtemp(prefix="gate-power-"))
     part = max(10, options.worlds // 5)
     plain = many(
-        searched_world, ((seed, 0.0) for seed in range(options.worlds - 2 * part)), "worthless", options.worlds
+        searched_world, ((seed, 0.0) for seed in range(options.worlds - 2 * part)), "worthless", options.worlds, keep
     )
     worthless = plain + [
         each
         for count in NOISE_MODELS
-        for each in many(noise_world, ((10_000 + seed, count) for seed in range(part)), f"best of {count}", part)
+        for each in many(noise_world, ((10_000 + seed, count) for seed in range(part)), f"best of {count}", part, keep)
     ]
     baselines = {"worthless": tell("worthless", worthless)}
     false_accepts = sum(each.accepted for each in worthless)
     worthy = {
-        planted: many(searched_world, ((20_000 + seed, planted) for seed in range(part)), f"IC {planted:g}", part)
+        planted: many(searched_world, ((20_000 + seed, planted) for seed in range(part)), f"IC {planted:g}", part, keep)
         for planted in PLANTED
     }
     for planted, found in worthy.items():
@@ -356,10 +371,10 @@ def main() -> None:
     picture(worthless, worthy, options.out)
     each = max(2, options.worlds // 100)
     asked = [(40_000 + seed, number) for number in range(len(CHEATS)) for seed in range(each)]
-    cheated = many(cheating_world, asked, "cheats", len(asked))
+    cheated = many(cheating_world, asked, "cheats", len(asked), keep)
     refused = tell_cheats([cheated[at : at + each] for at in range(0, len(cheated), each)])
-    years = many(nights_of, range(30_000, 30_000 + options.years), "years of nights", options.years)
-    ever = {name: np.mean([any(map(rule, nights)) for _, nights in years]) for name, rule in RULES.items()}
+    years = many(nights_of, range(30_000, 30_000 + options.years), "years of nights", options.years, keep)
+    ever = {name: np.mean([any(map(rule, nights)) for nights in years]) for name, rule in RULES.items()}
     for name, share in ever.items():
         print(f"{'50 nights, worthless':>24} {name:>20}: {share:6.1%} of {len(years)} accepted on any", flush=True)
     with tempfile.TemporaryDirectory() as scratch:
