@@ -1,6 +1,6 @@
 """Decide and release: the pure gate function over signed evidence, and what follows from its verdict."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +10,11 @@ from prefect.cache_policies import NO_CACHE
 from tasks import aliases, configuration, evidence, ledger, verdict_page, waivers
 from tasks.candidates import Candidate
 from tasks.domain import names
-from tasks.domain.gates import Policy, Verdict
+from tasks.domain.gates import Finding, Policy, Verdict
 from tasks.home import as_json, sha256, write_whole
 from tasks.recording import Record, attest
+
+NOTE_CHARACTERS = 8000  # of a tag that MLflow keeps
 
 
 def is_due(found: Candidate) -> bool:
@@ -67,21 +69,30 @@ def content(found: Candidate, policy: Policy, policy_sha256: str, verdict: Verdi
 
 def as_markdown(verdict: Verdict, links: Mapping[str, str]) -> str:
     """The verdict as a table for MLflow's and Prefect's pages; `links`: of the runs of stages, as MLflow's pages
-    understand them. All of it is ours; none comes from data."""
-    lines = [
-        f"{verdict.summary}. In words and pictures: `{names.VERDICT_PAGE}` among the artifacts.",
-        "",
-        "| gate | set by | figure | threshold | outcome | why | evidence |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    understand them. All of it is ours; none comes from data.
+
+    MLflow cuts a note after NOTE_CHARACTERS, and no gate may be cut off: reasons are told of what did not pass; if that
+    is too long, of what blocks; else of nothing.
+    """
+    evidence = ", ".join(f"[{stage}]({link})" for stage, link in links.items())
+    head = f"{verdict.summary}. In words and pictures: `{names.VERDICT_PAGE}` among the artifacts."
+    lines = [head, *(["", f"Evidence: {evidence}."] if evidence else []), ""]
+    lines += ["| gate | set by | figure | threshold | outcome | why |", "|---|---|---|---|---|---|"]
+    amiss = [f for f in verdict.findings if f.outcome != "pass"]
+    blocking = [f for f in amiss if f.severity == "block"]
+    notes = ("\n".join([*lines, *rows(verdict, told)]) for told in (amiss, blocking))
+    return next((note for note in notes if len(note) <= NOTE_CHARACTERS), "\n".join([*lines, *rows(verdict, [])]))
+
+
+def rows(verdict: Verdict, told: Sequence[Finding]) -> list[str]:
+    """A line for each finding, with its reason where it is among those `told`."""
+    found = []
     for f in verdict.findings:
         value = "missing" if f.value is None else f"{f.value:.4g}"
         outcome = f"{f.outcome}, waived until {f.waived.until}" if f.waived else f.outcome
-        link = f"[{f.evidence.stage}]({links[f.evidence.stage]})" if f.evidence and f.evidence.stage in links else ""
-        lines.append(
-            f"| {f.figure} | {f.source} | {value} | {f.threshold} | {outcome} | {unmarked(f.reason)} | {link} |"
-        )
-    return "\n".join(lines)
+        reason = unmarked(f.reason) if f in told else ""
+        found.append(f"| {f.figure} | {f.source} | {value} | {f.threshold} | {outcome} | {reason} |")
+    return found
 
 
 def unmarked(words: str) -> str:
