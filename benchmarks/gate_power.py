@@ -344,14 +344,14 @@ def through_the_chain(seed: int, rank_ic: float, folder: Path) -> tuple[bool, fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--worlds", type=int, default=500, help="worthless ones; a fifth as many of each worthy kind")
+    parser.add_argument("--worlds", type=int, default=500, help="worthless ones; a tenth as many of each worthy kind")
     parser.add_argument("--years", type=int, default=40, help="worthless markets retrained for 50 nights")
     parser.add_argument("--out", type=Path, default=Path("gate_power.png"), help="where the picture goes")
     parser.add_argument("--chain", type=int, default=4, help="worlds that go through the whole chain as well")
     parser.add_argument("--keep", type=Path, help="where to keep what is done, so that a run broken off can go on")
     options = parser.parse_args()
     keep = options.keep or Path(tempfile.mkdtemp(prefix="gate-power-"))
-    part = max(10, options.worlds // 5)
+    part, few = max(10, options.worlds // 5), max(10, options.worlds // 10)
     plain = many(
         searched_world, ((seed, 0.0) for seed in range(options.worlds - 2 * part)), "worthless", options.worlds, keep
     )
@@ -363,7 +363,7 @@ def main() -> None:
     baselines = {"worthless": tell("worthless", worthless)}
     false_accepts = sum(each.accepted for each in worthless)
     worthy = {
-        planted: many(searched_world, ((20_000 + seed, planted) for seed in range(part)), f"IC {planted:g}", part, keep)
+        planted: many(searched_world, ((20_000 + seed, planted) for seed in range(few)), f"IC {planted:g}", few, keep)
         for planted in PLANTED
     }
     for planted, found in worthy.items():
