@@ -80,6 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--families", nargs="+", default=list(TIERS), choices=list(TIERS))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("COUNTERSIGN_TEST_DATA", SHARED)))
+    parser.add_argument("--only", choices=["embedded", "real"])
     options = parser.parse_args()
     settings = [Setting("embedded", None, "price_only"), Setting("real", options.data / REAL, "price_only")]
     results: dict[str, dict[str, Any]] = {}
@@ -89,6 +90,8 @@ def main() -> None:
 
         prepare()
         for setting in settings:
+            if options.only not in (None, setting.title):
+                continue
             if setting.data is not None and not setting.data.is_file():
                 print(f"{setting.title}: left out, {setting.data} is not there (COUNTERSIGN_TEST_DATA or --data)")
                 continue
