@@ -22,7 +22,7 @@ from tasks.domain.trading import prices_of, trade
 from tasks.home import as_json, write_whole
 from tasks.recording import Record, attest, signed_file
 
-REPETITIONS = 100
+REPETITIONS, LEAST_REPETITIONS, PATIENCE_MS = 100, 20, 3000.0
 SAME = 1e-9
 SHARED = 0.5  # of the sessions of a candidate's trials
 SESSIONS = 512  # about two years: what a desk keeps at hand to score a new session
@@ -47,15 +47,16 @@ def rescale(case: Case, clock: Clock) -> accuracy.Figures:
 def time_scoring(case: Case) -> accuracy.Figures:
     """99th percentile (nearest rank) of the wall-clock time in ms that the lockbox's last session takes to be scored.
 
-    Asked REPETITIONS times for that session alone, as a desk asks each day, each time with the newest SESSIONS sessions
-    of bars, or twice, four times … as many where its scores need more; the first call, which may load or compile, is
-    not counted. Not measured where the problem asks nothing of it: it takes seconds.
+    Asked for that session alone, as a desk asks each day, each time with the newest SESSIONS sessions of bars, or
+    twice, four times … as many where its scores need more; the first call, which may load or compile, is not counted.
+    REPETITIONS times, or what PATIENCE_MS allow but LEAST_REPETITIONS at least: of so few, the slowest counts. Not
+    measured where the problem asks nothing of it: it takes seconds.
     """
     if all(criterion.figure != criteria.LATENCY for criterion in case.problem.criteria()):
         return {}
     bars, last = needed(case), case.scores.index[-1]
-    times = []
-    for _ in range(REPETITIONS):
+    times: list[float] = []
+    while len(times) < LEAST_REPETITIONS or (len(times) < REPETITIONS and sum(times) < PATIENCE_MS):
         begun = time.perf_counter()
         case.score(bars, last)
         times.append(1000 * (time.perf_counter() - begun))
