@@ -292,7 +292,7 @@ def picture(worthless: list[Judged], worthy: dict[float, list[Judged]], path: Pa
     """Share of good models found against share of worthless ones let through, as a rule's threshold moves."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.5, 5), layout="constrained")
+    figure = Figure(figsize=(11, 5), layout="constrained")
     axes = figure.subplots()
     for colour, (planted, found) in zip(("#56b4e9", "#009e73", "#e69f00", "#d55e00"), worthy.items(), strict=False):
         for name, value, style in (("the p-value", "p", "-"), ("the oracle's p-value", "oracle", ":")):
@@ -307,7 +307,7 @@ def picture(worthless: list[Judged], worthy: dict[float, list[Judged]], path: Pa
     axes.set_xscale("log")
     axes.set_xlabel("share of worthless models accepted")
     axes.set_ylabel("share of good models accepted")
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
 
