@@ -391,10 +391,9 @@ def main() -> None:
         "false_accept_upper": interval(false_accepts, len(worthless))[1],
         "yearly_false_accept_rate": float(ever["these gates"]),
         "power": {f"{planted:g}": baselines[f"planted {planted:g}"]["these gates"] for planted in PLANTED},
-        "power_over_oracle": {
-            f"{planted:g}": baselines[f"planted {planted:g}"]["these gates"]
-            / max(baselines[f"planted {planted:g}"]["oracle"], 1e-9)
-            for planted in PLANTED
+        "power_over_oracle": {  # none where the oracle finds nothing either
+            f"{planted:g}": shares["these gates"] / shares["oracle"] if shares["oracle"] else None
+            for planted, shares in ((planted, baselines[f"planted {planted:g}"]) for planted in PLANTED)
         },
         "cheat_kinds": len(CHEATS),
         "cheats_refused_share": refused,
