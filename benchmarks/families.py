@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ import yaml
 from features import CHECKOUT, REAL, SHARED
 
 SAME = 1e-9
+HEAD = "    family  CV rank IC ± SE   lockbox  fit s a fold  score ms  largest gap        refit   chain s"
 REFUSED = 3  # the gates say no, which is what most families deserve
 ALONE = """
 import json, sys, time
@@ -179,16 +181,24 @@ def report(family: str, found: dict[str, Any]) -> None:
     )
 
 
-def main() -> None:
+def over_panels(
+    description: str | None,
+    features: tuple[str, str],
+    head: str,
+    measure: Callable[[Setting, str, Path], dict[str, Any]],
+    tell: Callable[[str, dict[str, Any]], None],
+) -> dict[str, dict[str, Any]]:
+    """What is measured of each family asked for, by panel; told as it comes. `features`: of the embedded data, of the
+    real panel, which is left out where it is not there."""
     from tasks.domain.complexity import TIERS
 
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--families", nargs="+", default=list(TIERS), choices=list(TIERS))
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("COUNTERSIGN_TEST_DATA", SHARED)))
     parser.add_argument("--only", choices=["embedded", "real"])
     options = parser.parse_args()
-    settings = [Setting("embedded", None, "price_only"), Setting("real", options.data / REAL, "alpha158")]
-    results: dict[str, Any] = {}
+    settings = [Setting("embedded", None, features[0]), Setting("real", options.data / REAL, features[1])]
+    results: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["COUNTERSIGN_HOME"] = str(Path(scratch) / "state")
         from tasks.home import prepare
@@ -201,11 +211,16 @@ def main() -> None:
                 print(f"{setting.title}: left out, {setting.data} is not there (COUNTERSIGN_TEST_DATA or --data)")
                 continue
             print(f"\n{setting.title}, {setting.features}")
-            print("    family  CV rank IC ± SE   lockbox  fit s a fold  score ms  largest gap        refit   chain s")
+            print(head)
             results[setting.title] = {}
             for family in options.families:
-                results[setting.title][family] = measured(setting, family, Path(scratch))
-                report(family, results[setting.title][family])
+                results[setting.title][family] = measure(setting, family, Path(scratch))
+                tell(family, results[setting.title][family])
+    return results
+
+
+def main() -> None:
+    results = over_panels(__doc__, ("price_only", "alpha158"), HEAD, measured, report)
     every = [found for families in results.values() for found in families.values()]
     summary = {
         "families": len(every),

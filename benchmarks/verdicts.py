@@ -7,17 +7,15 @@ tries what the shipped one does; other families have their default parameters. D
 table per panel, the slowest questions, and, as its last line, one JSON object.
 """
 
-import argparse
 import json
-import os
-import tempfile
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from families import Setting, problem_file, retrain
-from features import CHECKOUT, REAL, SHARED
+from families import Setting, over_panels, problem_file, retrain
+from features import CHECKOUT
 
 FIGURES = (
     "lockbox.rank_ic",
@@ -74,35 +72,14 @@ def slowest(results: list[dict[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean(each)) for name, each in sorted(spent.items(), key=lambda at: -np.mean(at[1]))}
 
 
+def judged(setting: Setting, family: str, folder: Path) -> dict[str, Any]:
+    path = problem_file(folder, setting, family)
+    retrain(path, setting.data)
+    return told(path.stem)
+
+
 def main() -> None:
-    from tasks.domain.complexity import TIERS
-
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--families", nargs="+", default=list(TIERS), choices=list(TIERS))
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("COUNTERSIGN_TEST_DATA", SHARED)))
-    parser.add_argument("--only", choices=["embedded", "real"])
-    options = parser.parse_args()
-    settings = [Setting("embedded", None, "price_only"), Setting("real", options.data / REAL, "price_only")]
-    results: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as scratch:
-        os.environ["COUNTERSIGN_HOME"] = str(Path(scratch) / "state")
-        from tasks.home import prepare
-
-        prepare()
-        for setting in settings:
-            if options.only not in (None, setting.title):
-                continue
-            if setting.data is not None and not setting.data.is_file():
-                print(f"{setting.title}: left out, {setting.data} is not there (COUNTERSIGN_TEST_DATA or --data)")
-                continue
-            print(f"\n{setting.title}, {setting.features}")
-            print(HEAD)
-            results[setting.title] = {}
-            for family in options.families:
-                path = problem_file(Path(scratch), setting, family)
-                retrain(path, setting.data)
-                results[setting.title][family] = told(path.stem)
-                report(family, results[setting.title][family])
+    results = over_panels(__doc__, ("price_only", "price_only"), HEAD, judged, report)
     every = [found for families in results.values() for found in families.values()]
     questions = slowest(every)
     print("\nMean seconds of each question, slowest first")
@@ -123,7 +100,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     sys.path.insert(0, str(CHECKOUT))
     main()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tasks.domain import metrics
+from tasks.domain import accuracy, metrics
 from tasks.domain.accuracy import Figures, Lockbox
 from tasks.domain.analysis.stretches import FEWEST, ORDER, means_by_state
 from tasks.domain.states import QUARTER, market_states
@@ -33,7 +33,7 @@ def table(
         close, volume: sessions × instruments, with the history before the lockbox; volume None where there is none.
         sectors: names by sector, none where the problem names none.
     """
-    series, lags = metrics.rank_ic_series(box.scores, box.labels), horizon
+    series, lags = accuracy.rank_ic(box), horizon
     by_state = means_by_state(series, market_states(close).reindex(series.index), lags)
     by_state = in_order(by_state.rename(columns={"count": "sessions", "mean": "rank_ic"})[COLUMNS])
     parts = {("sector", name): part for name, part in by_sector(box, sectors).items()}
@@ -99,7 +99,7 @@ def figures(box: Lockbox, found: pd.DataFrame, horizon: int) -> Figures:
 
     Years and half years of fewer than 20 sessions do not count; NaN where none is left.
     """
-    series = metrics.rank_ic_series(box.scores, box.labels)
+    series = accuracy.rank_ic(box)
     years = found.loc[found["kind"] == "year", "rank_ic"].astype(float)
     half_years = means_of_half_years(series)
     middle = box.scores.index[len(box.scores) // 2]

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tasks.domain import labels, metrics, statistics
+from tasks.domain import accuracy, labels, metrics, statistics
 from tasks.domain.accuracy import Figures, Lockbox, block_length
 from tasks.domain.metrics import Floats
 from tasks.domain.targets import ForwardReturn, Label, SessionRank
@@ -66,7 +66,7 @@ def ratio(found: Parts, drawn: npt.NDArray[np.int64]) -> Floats:
 
 
 def parts(box: Lockbox, long_fraction: float, label: Label) -> Parts:
-    rank_ic = metrics.rank_ic_series(box.scores, box.labels)
+    rank_ic = accuracy.rank_ic(box)
     judged = rank_ic.index
     scores, outcome = box.scores.loc[judged], box.labels.loc[judged]
     found, predicted, actual, names = metrics.top_found(scores, outcome, long_fraction)
