@@ -7,7 +7,7 @@ INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/installed
 NAME ?=
 PARTS := tests --ignore=tests/flows --ignore=tests/browser
-WHOLE := tests/flows tests/browser
+PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help setup run test deep fast check lock bench up clean
 
@@ -37,11 +37,12 @@ up: setup  ## Run the Prefect and MLflow servers and serve the flows
 	@$(BIN)/countersign up
 
 test: setup  ## Run all tests
-	@echo "Running all tests: real servers, real processes, a real browser; about 15 minutes on two cores."
-	@echo "Those of single parts run beside those of whole flows; what they said is printed after them."
-	@said=$$(mktemp); trap 'kill $$parts 2>/dev/null; rm -f $$said' EXIT; \
-	  $(BIN)/python -m pytest -p no:cacheprovider $(PARTS) >$$said 2>&1 & parts=$$!; \
-	  $(BIN)/python -m pytest $(WHOLE); whole=$$?; \
+	@echo "Running all tests: real servers, real processes, a real browser; about 20 minutes on two cores."
+	@echo "Those of single parts, then those in a browser, run beside those of whole flows; what they said comes after them."
+	@said=$$(mktemp); trap 'kill -- -$$parts 2>/dev/null; rm -f $$said' EXIT; \
+	  setsid bash -c '$(PYTEST) -p no:cacheprovider $(PARTS); parts=$$?; \
+	    $(PYTEST) -p no:cacheprovider tests/browser; exit $$((parts | $$?))' >$$said 2>&1 & parts=$$!; \
+	  $(PYTEST) tests/flows; whole=$$?; \
 	  wait $$parts; status=$$?; cat $$said; exit $$((whole | status))
 
 fast: setup  ## Run the tests of the pure domain

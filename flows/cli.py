@@ -4,6 +4,7 @@ It imports neither Prefect, MLflow nor Great Expectations itself: a mistyped wor
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from flows import access_cli, screen, steward_cli
+from flows import access_cli, roles_cli, screen, steward_cli
+from tasks import logins
 from tasks.domain.errors import CountersignError, UsageError
 from tasks.home import exclusive, prepare
 
@@ -22,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(access_cli.app, name="access")
+app.add_typer(roles_cli.app, name="roles")
 app.add_typer(steward_cli.app, name="quarantine")
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 ProblemName = Annotated[str, typer.Argument(metavar="PROBLEM", help="A name in problems/, or a problem file.")]
@@ -29,6 +32,8 @@ Reference = Annotated[str, typer.Argument(metavar="MODEL/VERSION", help="For exa
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="Last session to take in.")]
 Data = Annotated[str | None, typer.Option("--data", metavar="PATH", help="A CSV or Parquet file to use instead.")]
 Force = Annotated[bool, typer.Option("--force", help="Train again even if nothing is new.")]
+Key = Annotated[Path, typer.Option(metavar="FILE", help="Your private key (PEM).")]
+Role = Annotated[str, typer.Option(help="The role you say it in.")]
 REFUSED_BY_GATE = 3
 
 
@@ -140,16 +145,91 @@ def promote(model: Reference, as_json: Json = False) -> None:
 def approve(
     model: Reference,
     role: Annotated[str, typer.Option(help="Your role: approver.")],
-    key: Annotated[Path, typer.Option(metavar="FILE", help="Your private key (PEM).")],
+    key: Key,
     comment: Annotated[str, typer.Option(help="Why this version may trade.")],
     as_json: Json = False,
 ) -> None:
-    """Sign an accepted version with your own key and make it champion."""
+    """Sign an accepted version with your own key; the last approval it needs makes it champion."""
     from tasks import approval
 
-    with exclusive(model.rpartition("/")[0].replace("/", "_") or "unknown"):
-        approved = approval.approve(model, role, key, comment)
-    show(approved, as_json, screen.approved)
+    result = approval.approve(model, role, key, comment)
+    show(result | wake(model, result["person"], result["said"]), as_json, screen.approved)
+
+
+def wake(model: str, person: str, said: str) -> dict[str, Any]:
+    """Let the runs that wait for a version see what was signed, where a Prefect server runs. What was signed counts in
+    any case: the reconciler wakes them too."""
+    from flows.servers import running
+
+    addresses = running()
+    if addresses is None:
+        return {"woken": 0}
+    os.environ["PREFECT_API_URL"] = addresses["prefect"] + "/api"
+    from flows import waits
+
+    return {"woken": waits.wake(model, person, said)}
+
+
+@app.command()
+def reject(
+    model: Reference,
+    key: Key,
+    comment: Annotated[str, typer.Option(help="Why this version may not trade.")],
+    as_json: Json = False,
+) -> None:
+    """Sign with an approver's key that a version is not to become champion."""
+    from tasks import approval
+
+    result = approval.reject(model, key, comment)
+    show(result | wake(model, result["person"], result["said"]), as_json, screen.noted)
+
+
+@app.command()
+def concern(
+    model: Reference,
+    key: Key,
+    comment: Annotated[str, typer.Option(help="What worries you.")],
+    role: Role = "trader",
+    as_json: Json = False,
+) -> None:
+    """Sign a doubt about a version; while it is open, nobody can approve that version."""
+    from tasks import approval
+
+    show(approval.doubt(model, role, key, comment), as_json, screen.noted)
+
+
+@app.command()
+def answer(
+    model: Reference,
+    number: Annotated[int, typer.Argument(metavar="CONCERN", help="Its number in the journal.")],
+    key: Key,
+    comment: Annotated[str, typer.Option(help="The answer.")],
+    role: Role = "approver",
+    as_json: Json = False,
+) -> None:
+    """Sign the answer to a concern, which closes it."""
+    from tasks import approval
+
+    show(approval.answer(model, number, role, key, comment), as_json, screen.noted)
+
+
+@app.command()
+def reconcile(problem: ProblemName, as_json: Json = False) -> None:
+    """Compare all that MLflow shows of a problem's versions with what was signed; exit 5 if anything differs."""
+    from tasks import reconciling
+
+    found = [each._asdict() for each in reconciling.compare(name_of(problem), every=True)]
+    show({"problem": problem, "differences": found}, as_json, screen.reconciled)
+    if found:
+        raise SystemExit(5)
+
+
+@app.command()
+def history(problem: ProblemName, as_json: Json = False) -> None:
+    """Print who did, approved and promoted what, and when."""
+    from tasks import past
+
+    show(past.history(problem), as_json, screen.history)
 
 
 @app.command()
@@ -194,6 +274,26 @@ def verify(model: Reference, as_json: Json = False) -> None:
 
 
 @app.command()
+def reproduce(
+    model: Reference,
+    search: Annotated[bool, typer.Option("--search", help="Run all trials again, too.")] = False,
+    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the rebuilt model there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Rebuild a version from what was signed and compare; exit 5 unless every byte is the same."""
+    with screen.progress(as_json, "loading libraries") as draw:
+        from tasks import reproduction
+        from tasks.progress import heard_by
+
+        with heard_by(lambda message: draw(message | {"stage": "reproduce"})):
+            result = reproduction.reproduce(model, keep, search)
+        draw({"step": "done", "stage": "reproduce", "ended": True})
+    show(result, as_json, screen.reproduced)
+    if result["verdict"] != "identical":
+        raise SystemExit(5)
+
+
+@app.command()
 def lineage(model: Reference, as_json: Json = False) -> None:
     """Print the way back from a version to the delivered files."""
     from tasks import lineage
@@ -214,12 +314,13 @@ def status(as_json: Json = False) -> None:
 def up(
     prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
+    secured: Annotated[bool, typer.Option("--secured", help="MLflow asks for logins; see docs/roles.md.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run the Prefect and MLflow servers and serve the flows until Ctrl-C."""
     from flows import service
 
-    service.up(prefect_port, mlflow_port, lambda addresses: show(addresses, as_json, screen.running))
+    service.up(prefect_port, mlflow_port, secured, lambda addresses: show(addresses, as_json, screen.running))
 
 
 def main() -> NoReturn:
@@ -234,6 +335,8 @@ def main() -> NoReturn:
     except typer.Abort:
         sys.exit(screen.fault("stopped", 1))
     except Exception as fault:
+        if refused := logins.refusal(fault):
+            sys.exit(screen.fault(refused, UsageError.exit_code))
         usage = getattr(fault, "format_message", None)
         if usage is None:
             raise

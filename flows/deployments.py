@@ -5,13 +5,14 @@ from typing import Any
 from prefect import serve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
+from flows.approval import approval
 from flows.backtest import backtest
 from flows.collect import collect
 from flows.promote import promote
 from flows.retrain import retrain
 from flows.train import train
 from flows.validate import validate
-from tasks import accounts
+from tasks import accounts, logins
 from tasks.configuration import load_problem, problem_names
 from tasks.domain.problem import Problem
 
@@ -21,11 +22,14 @@ ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLi
 
 def deployments() -> list[Any]:
     """One `retrain`, `collect` and `train` a problem, and one `validate`, `backtest`, `promote` for any model."""
-    if accounts.load() is not None:
+    waits = approval.to_deployment(name="any", tags=["countersign"])
+    if accounts.load() is not None or logins.lie_here():
         # A flow served alone would run as the server's own user; `retrain` starts each stage as its role's.
-        return [retrain_of(load_problem(name)) for name in problem_names()]
+        return [waits, *(retrain_of(load_problem(name)) for name in problem_names())]
     made = [deployment for name in problem_names() for deployment in of_problem(load_problem(name))]
-    return made + [flow.to_deployment(name="any", tags=["countersign"]) for flow in (validate, backtest, promote)]
+    return [waits, *made] + [
+        flow.to_deployment(name="any", tags=["countersign"]) for flow in (validate, backtest, promote)
+    ]
 
 
 def of_problem(problem: Problem) -> list[Any]:

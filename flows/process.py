@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from tasks import access
+from tasks import access, logins
 from tasks.domain import errors
 from tasks.home import CHECKOUT, home, prepare
 from tasks.progress import CHANNEL, send
@@ -145,6 +145,9 @@ def main(name: str, problem: str) -> None:
         send({"error": {"kind": type(fault).__name__, "message": str(fault)}})
     except Exception as fault:  # noqa: BLE001 - the last resort of a process: reported, and logged in full
         traceback.print_exc()
+        if refused := logins.refusal(fault):
+            send({"error": {"kind": "UsageError", "message": f"{name}: {refused}"}})
+            return
         words = f"{name}: unexpected fault: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
         send({"error": {"kind": "CountersignError", "message": f"{words}; see {log_path(problem, name)}"}})
 

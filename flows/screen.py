@@ -18,19 +18,20 @@ out, err = Console(), Console(stderr=True)
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Draw]:
-    """A live line per stage on a terminal, a plain line per stage elsewhere, nothing if `quiet`."""
+def progress(quiet: bool, first: str = "waiting for the Prefect server") -> Iterator[Draw]:
+    """A live line per stage on a terminal, a plain line per stage elsewhere, nothing if `quiet`; `first` is shown on a
+    terminal until something is said."""
     if quiet:
         yield lambda message: None
     elif err.is_terminal:
-        with live_progress() as draw:
+        with live_progress(first) as draw:
             yield draw
     else:
         yield plain_progress()
 
 
 @contextmanager
-def live_progress() -> Iterator[Draw]:
+def live_progress(first: str) -> Iterator[Draw]:
     columns = (
         SpinnerColumn(finished_text="[green]✓"),
         TextColumn("{task.fields[stage]:<9}"),
@@ -40,7 +41,7 @@ def live_progress() -> Iterator[Draw]:
     )
     lines: dict[str, Any] = {}
     with Progress(*columns, console=err) as bars:
-        waiting = bars.add_task("waiting for the Prefect server", stage="start", total=None)
+        waiting = bars.add_task(first, stage="start", total=None)
 
         def draw(message: dict[str, Any]) -> None:
             stage = message.get("stage", "run")
@@ -155,10 +156,34 @@ def reported(result: dict[str, Any]) -> None:
 
 
 def approved(result: dict[str, Any]) -> None:
-    plain({name: result[name] for name in ("model", "champion")})
+    said = f"champion is {result['champion']}" if result["champion"] else escape(result["said"])
+    out.print(f"[bold green]{result['model']}: signed[/]; {said}", soft_wrap=True)
     for given in result["waivers"]:
         out.print(f"[yellow]rests on a waiver of {given['figure']}[/]")
         waiver(given)
+
+
+def noted(result: dict[str, Any]) -> None:
+    out.print(f"{result['model']}: entry {result['entry']} of the journal; {escape(result['said'])}", soft_wrap=True)
+
+
+def reconciled(result: dict[str, Any]) -> None:
+    for each in result["differences"]:
+        out.print(f"[red]✗[/] {each['model']}: {escape(each['what'])}", soft_wrap=True)
+    if not result["differences"]:
+        out.print(f"[bold green]{result['problem']}[/]: MLflow shows what was signed")
+
+
+def history(result: dict[str, Any]) -> None:
+    """What happened to a problem, one line an event."""
+    table = Table(title=f"Journal of {result['problem']}", title_justify="left")
+    for column in ("entry", "when (UTC)", "who", "what", "about", "said"):
+        table.add_column(column, overflow="fold")
+    for each in result["events"]:
+        when = each["at"].removesuffix("+00:00").replace("T", " ")
+        table.add_row(str(each["number"]), when, each["by"], each["kind"], each["about"], escape(each["said"]))
+    out.print(table)
+    out.print(f"head {result['head']}", style="dim", soft_wrap=True)
 
 
 def backtested(result: dict[str, Any]) -> None:
@@ -211,11 +236,42 @@ def verified(result: dict[str, Any]) -> None:
         return
     pointing = ", ".join(f"{alias} → {version}" for alias, version in result["aliases"].items()) or "none"
     out.print(f"[bold green]{result['reference']}: verified[/]; evidence is whole")
-    out.print(f"  decision: {result['decision']}; approved: {'yes' if result['approved'] else 'no'}")
+    out.print(f"  decision: {result['decision']}; {escape(result['standing'])}", soft_wrap=True)
     out.print(f"  aliases, all authorised: {pointing}")
     for said in result["warnings"]:
         out.print(f"  [yellow]warning[/] {escape(said)}", soft_wrap=True)
-    out.print("  signed with development keys kept beside the data (docs/architecture.md, Keys)", style="dim")
+    if result["development"]:
+        out.print("  signed with development keys kept beside the data (docs/architecture.md, Keys)", style="dim")
+
+
+def reproduced(result: dict[str, Any]) -> None:
+    """What was done again, what came of comparing it, and what was another when the model was trained."""
+    table = Table(title=f"{result['model']} made anew", title_justify="left", show_header=False)
+    table.add_column("what", no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for what, said in result["repeated"].items():
+        table.add_row(what, escape(said))
+    table.add_section()
+    same = sum(each["signed"] == each["rebuilt"] for each in result["files"].values())
+    table.add_row("files", f"{same} of {len(result['files'])} have the bytes that the trainer signed")
+    for part, gap in (result["scores"] or {}).items():
+        only = f", {gap['one_only']:,} of one model only" if gap["one_only"] else ""
+        said = f"{gap['scores']:,} scores of {gap['sessions']:,} sessions from {gap['since']} on{only}"
+        table.add_row(f"scores, {part}", f"largest difference {gap['largest']:.3g} ({said})")
+    if result["scores"] is None:
+        table.add_row("scores", f"not compared: {escape(result['scores_unknown'])}")
+    out.print(table)
+    for said in result["faults"]:
+        out.print(f"  [red]✗[/] {escape(said)}", soft_wrap=True)
+    for each in result["differing"]:
+        effect = "takes part in scoring" if each["scores"] else "takes no part in scoring"
+        out.print(f"  [red]✗[/] file {escape(each['file'])} ({effect}): {escape(each['words'])}", soft_wrap=True)
+    for said in result["surroundings"]:
+        out.print(f"  [yellow]not as in training[/] {escape(said)}", soft_wrap=True)
+    if result["kept"]:
+        out.print(f"  the rebuilt model lies in {escape(result['kept'])}", soft_wrap=True)
+    colour = {"identical": "green", "same scores": "yellow"}.get(result["verdict"], "red")
+    out.print(f"[bold {colour}]{result['model']}: {result['verdict']}[/]")
 
 
 def quarantined(result: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -13,11 +14,15 @@ from typing import NamedTuple
 
 import httpx
 
+from tasks import logins
 from tasks.domain.errors import CountersignError, UsageError
-from tasks.home import CHECKOUT, home, tracking_uri
+from tasks.domain.permissions import NONE
+from tasks.home import CHECKOUT, home, tracking_uri, write_whole
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
+# Checking a password is made slow on purpose; with one worker, a change of it still counts at once.
+REMEMBER_SECONDS = 60
 
 
 class Server(NamedTuple):
@@ -113,17 +118,55 @@ def start_prefect(port: int) -> Server:
     return start("prefect", [*app, "--host", HOST, "--port", str(port)], url, "/api/health", extra)
 
 
-def start_mlflow(port: int) -> Server:
+def start_mlflow(port: int, secured: bool = False) -> Server:
+    """MLflow's pages; `secured`: it asks who is there, and lets them do only what they were granted."""
     url = f"http://{HOST}:{port}"
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", tracking_uri(home()), "--artifacts-destination", str(home() / "artifacts")]
-    return start("mlflow", command, url, "/health", {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"})
+    command += ["--backend-store-uri", database(), "--artifacts-destination", str(home() / "artifacts")]
+    extra = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    if secured:
+        command += ["--app-name", "basic-auth"]
+        extra |= lock()
+    return start("mlflow", command, url, "/health", extra)
 
 
-def start_worker(prefect_url: str) -> Server:
-    """The process that serves the deployments; it has no page of its own, so its health is the server's."""
-    extra = {"PREFECT_API_URL": prefect_url + "/api"}
+def database() -> str:
+    """Where a server of ours keeps MLflow's records, also where the environment leads to the server itself."""
+    return f"sqlite:///{home() / 'mlflow.db'}" if logins.at_server() else tracking_uri(home())
+
+
+def lock() -> dict[str, str]:
+    """What a secured server needs: files that its user alone can read, and secrets in its environment alone."""
+    admin, users = logins.ensure(logins.admin_path(), logins.ADMIN), logins.database_path()
+    users.touch(mode=0o600)
+    settings = {
+        "default_permission": NONE,
+        "database_uri": f"sqlite:///{users}".replace("%", "%%"),
+        "authorization_function": "mlflow.server.auth:authenticate_request_basic_auth",
+        "auth_cache_ttl_seconds": REMEMBER_SECONDS,
+    }
+    lines = ["[mlflow]", *(f"{name} = {value}" for name, value in settings.items()), ""]
+    write_whole(logins.settings_path(), "\n".join(lines).encode(), mode=0o600)
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(logins.settings_path()),
+        "MLFLOW_AUTH_ADMIN_USERNAME": admin.username,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": admin.password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_urlsafe(32),
+    }
+
+
+def start_worker(prefect_url: str, mlflow_url: str | None = None) -> Server:
+    """The process that serves the deployments; it has no page of its own, so its health is the server's.
+
+    Its stages reach MLflow through the server at `mlflow_url`, or by its database.
+    """
+    extra = {"PREFECT_API_URL": prefect_url + "/api"} | ({logins.SERVER: mlflow_url} if mlflow_url else {})
     return start("worker", ["flows.deployments"], prefect_url, "/api/health", extra)
+
+
+def start_reconciler(prefect_url: str) -> Server:
+    extra = {"PREFECT_API_URL": prefect_url + "/api"}
+    return start("reconciler", ["flows.reconciler"], prefect_url, "/api/health", extra)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tasks.home import write_whole
 Show = Callable[[dict[str, Any]], None]
 
 
-def up(prefect_port: int, mlflow_port: int, show: Show) -> None:
+def up(prefect_port: int, mlflow_port: int, secured: bool, show: Show) -> None:
     """Start everything, show the addresses, stay until Ctrl-C or SIGTERM, stop everything.
 
     Raises:
@@ -33,27 +33,29 @@ def up(prefect_port: int, mlflow_port: int, show: Show) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     with ExitStack() as stack:
-        started = start_all(stack, prefect_port, mlflow_port)
+        started = start_all(stack, prefect_port, mlflow_port, secured)
         show(announce(stack, started))
         watch(started, stopping)
 
 
-def start_all(stack: ExitStack, prefect_port: int, mlflow_port: int) -> list[servers.Server]:
+def start_all(stack: ExitStack, prefect_port: int, mlflow_port: int, secured: bool) -> list[servers.Server]:
     """Servers first, then the worker that serves the deployments; each is stopped when the stack unwinds."""
     from tasks import evidence, ledger
 
     evidence.establish()
-    ledger.client().search_experiments(max_results=1)  # makes MLflow's tables before two processes try at once
+    ledger.make_tables(servers.database())  # before two processes try at once
     started = []
-    for start, port in ((servers.start_prefect, prefect_port), (servers.start_mlflow, mlflow_port)):
-        server = start(port)
+    for start in (lambda: servers.start_prefect(prefect_port), lambda: servers.start_mlflow(mlflow_port, secured)):
+        server = start()
         stack.callback(server.stop)
         started.append(server)
     for server in started:
         servers.wait_until_healthy(server.name, server.health, server.process)
-    worker = servers.start_worker(started[0].url)
+    worker = servers.start_worker(started[0].url, started[1].url if secured else None)
     stack.callback(worker.stop)
-    return [*started, worker]
+    reconciler = servers.start_reconciler(started[0].url)
+    stack.callback(reconciler.stop)
+    return [*started, worker, reconciler]
 
 
 def announce(stack: ExitStack, started: list[servers.Server]) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def announce(stack: ExitStack, started: list[servers.Server]) -> dict[str, Any]:
 
 def wait_for_deployments(started: list[servers.Server]) -> list[str]:
     """Names of the deployments once all of them are served."""
-    prefect, _, worker = started
+    prefect, _, worker, _ = started
     deadline = time.monotonic() + servers.START_SECONDS
     while time.monotonic() < deadline:
         if worker.process.poll() is not None:

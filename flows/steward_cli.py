@@ -51,9 +51,9 @@ def discard(problem: Problem, ids: Ids, comment: Comment, key: Key = None, as_js
 
 
 def decide(problem: str, action: str, ids: list[str], comment: str, key: Path | None, as_json: bool) -> None:
-    from tasks import evidence, stewardship
+    from tasks import keys, stewardship
 
-    by = None if key is None else evidence.signer_from(key)
+    by = None if key is None else keys.signer_from(key)
     with exclusive(problem.replace("/", "_")):
         named = stewardship.decide(problem, action, ids, comment, by)
     print(json.dumps({"action": action, "rows": named}) if as_json else f"{action}d: {', '.join(named)}")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks import accounts, places
+from tasks import accounts, logins, places
 from tasks.accounts import Accounts
 from tasks.domain import names
 from tasks.domain.errors import UsageError
@@ -56,6 +56,7 @@ def common(who: Accounts) -> Iterator[Entry]:
     top, evidence = home(), who.groups["evidence"]
     yield Entry(top, ROOT, who.shared, PASS_THROUGH)
     yield Entry(top / "keys", ROOT, who.shared, PASS_THROUGH)
+    yield Entry(top / "register", ROOT, who.shared, PASS_THROUGH)
     yield Entry(top / "logs", ROOT, who.shared, PASS_THROUGH)
     yield Entry(top / "prefect", ROOT, ROOT, 0o700)
     yield Entry(top / "artifacts", ROOT, who.shared, PASS_THROUGH)
@@ -192,15 +193,17 @@ def share_database(who: Accounts, whole: bool) -> None:
 
 
 def give_keys(who: Accounts) -> None:
-    """Each private key and each role's credentials for the lake can be read by that role's user only."""
+    """Each private key and each role's credentials for the lake and MLflow can be read by that role's user only."""
     folder = home() / "keys"
     for role in (names.OWNER, *ROLES):
         user, group = (ROOT, ROOT) if role == names.OWNER else (who.users[role], who.own[role])
-        for name in (f"{role}.pem", f"{role}.lake.json"):
+        for name in (f"{role}.pem", f"{role}.lake.json", logins.role_path(role).name):
             if (folder / name).exists():
                 give_file(folder / name, user, group, PRIVATE)
         if (folder / f"{role}.pub").exists():
             give_file(folder / f"{role}.pub", ROOT, who.shared, FILE)
+    for path in logins.private_paths():
+        give_file(path, ROOT, ROOT, PRIVATE)
 
 
 def take_folders(who: Accounts, problem: str) -> None:
@@ -244,6 +247,8 @@ def start(flow: str, problem: str, environment: Mapping[str, str]) -> Start:
     if role and (home() / "keys" / f"{role}.lake.json").exists():
         # Whoever has credentials of its own must not find somebody else's in its environment.
         own = {name: value for name, value in own.items() if not name.startswith(places.CLOUDS)}
+    if role and logins.at_server(own) and logins.role_path(role).exists():
+        own = logins.as_role(own, role)
     who = accounts.load()
     if who is None:
         return Start(own, {})

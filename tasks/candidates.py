@@ -124,8 +124,15 @@ def before(found: Candidate) -> list[Candidate]:
     return [Candidate(found.model, version, tag) for version, tag in tagged if tag and version < found.version]
 
 
-def describe(found: Candidate) -> None:
-    """Write the version's description: links to every run behind it, for a person in MLflow's pages."""
+class Page(NamedTuple):
+    """What a version's page in MLflow says: its description, and tags."""
+
+    text: str
+    tags: dict[str, str]
+
+
+def described(found: Candidate) -> Page:
+    """A version's page as it follows from the evidence: links to every run behind it, the decision, warnings, tags."""
     labels = {
         names.COLLECT: "snapshot (collect run)",
         names.TRAIN: "training run, its trials are the child runs",
@@ -146,4 +153,10 @@ def describe(found: Candidate) -> None:
         lines += ["", decision["summary"]]
     for said in found.changed_criteria(found.gates()):
         lines += ["", f"**Warning.** Criteria of the problem were changed: {said}."]
-    ledger.describe_version(found.model, found.version, "\n".join(lines), tags)
+    return Page("\n".join(lines), tags)
+
+
+def describe(found: Candidate) -> None:
+    """Write the version's page, for a person in MLflow."""
+    page = described(found)
+    ledger.describe_version(found.model, found.version, page.text, page.tags)

@@ -97,7 +97,7 @@ def scores_of(found: Candidate, case: Case) -> Any:
 
 
 def line_of(problem: str) -> Line:
-    """The line of champions by the signed log; nothing where there is none.
+    """The line of champions by the journal; nothing where there is none.
 
     Raises:
         VerificationFailed: the live aliases are not where the log says, or a champion's evidence is not whole.

@@ -1,5 +1,6 @@
-"""What people write: problems and gates, read from YAML."""
+"""What people write: problems, gates and who has which role, read from YAML."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,18 @@ import yaml
 
 from tasks.domain.errors import UsageError
 from tasks.domain.gates import Policy, misfits, parse_policy
+from tasks.domain.people import People, parse_people
 from tasks.domain.problem import Problem, parse_problem
 from tasks.domain.scenarios.plan import Library, parse_scenarios
 from tasks.home import CHECKOUT
+
+ROLES_VARIABLE = "COUNTERSIGN_ROLES"
+
+
+def load_people() -> People:
+    """Who has which role."""
+    path = Path(os.environ.get(ROLES_VARIABLE) or CHECKOUT / "expectations" / "roles.yaml")
+    return parse_people(read_yaml(path), str(path))
 
 
 def load_problem(reference: str) -> Problem:

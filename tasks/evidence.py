@@ -1,45 +1,44 @@
-"""The only door to keys, signatures and in-toto.
+"""The only door to in-toto: links and layouts.
 
-Every step leaves a link (an in-toto statement in a DSSE envelope) signed by its role's key. Two layouts, signed
-by the owner, say which links must exist and how one step's products become the next one's materials:
-`candidate` up to the decision, `release` with the approval. A folder per candidate holds copies of both layouts
-and the links, so it can be checked by itself. Alias moves are signed, numbered and chained in a log per problem.
+Every step leaves a link (an in-toto statement in a DSSE envelope) signed by a key of its role. Layouts, signed by the
+owner, say which links must exist and how one step's products become the next one's materials: `candidate` up to the
+decision, `release` with the approvals that its tier needs. A folder per candidate holds copies of its layouts and the
+links, so it can be checked by itself. That a link was signed is written into the problem's journal first.
 """
 
-import json
-import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from in_toto.models.layout import Layout, Step
 from in_toto.models.link import FILENAME_FORMAT, Link
 from in_toto.models.metadata import Envelope, Metadata
 from in_toto.verifylib import in_toto_verify
-from securesystemslib.dsse import Envelope as Dsse
-from securesystemslib.signer import CryptoSigner, Key, SSlibKey
+from securesystemslib.signer import CryptoSigner, SSlibKey
 
+from tasks import journal, keys, register
 from tasks.domain import names
-from tasks.domain.errors import UsageError, VerificationFailed
+from tasks.domain.errors import VerificationFailed
+from tasks.domain.people import People
 from tasks.home import as_json, exclusive, home, sha256, write_whole
+from tasks.keys import KeyDict
 
 CANDIDATE_LAYOUT = "candidate.layout"
 RELEASE_LAYOUT = "release.layout"
-ALIAS_PAYLOAD = "application/vnd.countersign.alias+json"
+TIERS = ("pilot", "full")  # of gates whose versions can become champion
 LAYOUT_YEARS = 5
 SUPERSEDED = "superseded"  # folder of a candidate's earlier links
-DEVELOPMENT_KEYS = (
-    "Development keys, made on first run and kept beside the data: whoever can read the state folder can sign "
-    "as every role. They show how the evidence works; they do not establish separation of duties."
-)
 Digests = dict[str, str]
-
-
-def keys_folder() -> Path:
-    return home() / "keys"
 
 
 def problem_folder(problem: str) -> Path:
     return home() / "evidence" / problem
+
+
+def problems() -> list[str]:
+    """Problems that have any evidence."""
+    folder = home() / "evidence"
+    return sorted(path.name for path in folder.iterdir() if path.name != "layouts") if folder.exists() else []
 
 
 def candidate_folder(problem: str, candidate: str) -> Path:
@@ -50,72 +49,10 @@ def snapshot_folder(problem: str, collection: str) -> Path:
     return problem_folder(problem) / "snapshots" / collection
 
 
-# --- keys ---------------------------------------------------------------------------------------------------
-
-
-def establish() -> None:
-    """Make development keys and signed layouts where there are none; safe to call at any time."""
-    if layout_path(RELEASE_LAYOUT).exists():
-        return
-    with exclusive("authority"):
-        for role in names.ROLES:
-            if not (keys_folder() / f"{role}.pub").exists():
-                make_key(role)
-        for name, steps in ((CANDIDATE_LAYOUT, names.STAGES), (RELEASE_LAYOUT, (*names.STAGES, names.APPROVE))):
-            envelope = Envelope.from_signable(build_layout(steps))
-            envelope.create_signature(signer(names.OWNER))
-            write_whole(layout_path(name), as_json(envelope.to_dict()))
-
-
-def make_key(role: str) -> None:
-    generated = CryptoSigner.generate_ed25519()
-    write_whole(keys_folder() / f"{role}.pem", generated.private_bytes, mode=stat.S_IRUSR | stat.S_IWUSR)
-    write_whole(keys_folder() / f"{role}.pub", as_json(key_dict(generated.public_key)))
-
-
-def key_dict(key: Key) -> dict[str, Any]:
-    return {"keyid": key.keyid, **key.to_dict()}
-
-
-def public_key(role: str) -> dict[str, Any]:
-    path = keys_folder() / f"{role}.pub"
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError):
-        raise VerificationFailed(f"{path}: the {role}'s public key cannot be read; restore it") from None
-
-
-def signer(role: str) -> CryptoSigner:
-    return signer_from(keys_folder() / f"{role}.pem")
-
-
-def signer_from(path: Path) -> CryptoSigner:
-    """A signer from a private key file (PEM, PKCS#8, Ed25519).
-
-    Raises:
-        UsageError: no such file, or not such a key.
-    """
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    try:
-        private = load_pem_private_key(path.read_bytes(), password=None)
-        return CryptoSigner(private, SSlibKey.from_crypto(private.public_key()))  # type: ignore[arg-type]
-    except OSError as fault:
-        raise UsageError(f"key {path}: cannot be read ({fault.strerror})") from None
-    except (ValueError, TypeError):
-        raise UsageError(f"key {path}: expected an unencrypted Ed25519 private key in PEM") from None
-
-
-def require_role(role: str, keyid: str, path: Path, deed: str) -> None:
-    """See that a key is the role's, by its public half.
-
-    Raises:
-        VerificationFailed: it is another role's, or nobody's.
-    """
-    owner = next((each for each in names.ROLES if public_key(each)["keyid"] == keyid), None)
-    if owner != role:
-        whose = f"is the {owner}'s" if owner else "belongs to no known role"
-        raise VerificationFailed(f"key {path}: {whose}; only the {role} may {deed}")
+def place_of(folder: Path) -> tuple[str, str]:
+    """The problem that a folder of evidence belongs to, and its place there."""
+    problem, *place = folder.relative_to(home() / "evidence").parts
+    return problem, "/".join(place)
 
 
 # --- layouts ------------------------------------------------------------------------------------------------
@@ -125,26 +62,64 @@ def layout_path(name: str) -> Path:
     return home() / "evidence" / "layouts" / name
 
 
-def build_layout(steps: tuple[str, ...]) -> Layout:
-    roles = sorted({names.SIGNERS[step] for step in steps})
-    keys = {role: public_key(role) for role in roles}
+def release_of(tier: str) -> str:
+    return f"release-{tier}.layout"
+
+
+def establish() -> None:
+    """Make a register of development keys where there is none, and layouts that fit it; safe to call at any time."""
+    register.establish()
+    known = register.load()
+    if is_laid_out(known.number):
+        return
+    with exclusive("layouts", wait=True):
+        people, readme = known.now.people, about(known.number, known.now.development)
+        write_layout(CANDIDATE_LAYOUT, build_layout(names.STAGES, people, 1, readme))
+        for tier in TIERS:
+            steps = (*names.STAGES, names.APPROVE)
+            write_layout(release_of(tier), build_layout(steps, people, people.approvals.needed(tier), readme))
+
+
+def is_laid_out(number: int) -> bool:
+    """Whether the layouts are those of a version of the register; the last of them is written last."""
+    written = load_envelope(layout_path(release_of(TIERS[-1])))
+    return written is not None and written.get_payload().readme.startswith(about(number, False))
+
+
+def about(number: int, development: bool) -> str:
+    said = f"By version {number} of the register."
+    return f"{said} {register.DEVELOPMENT_KEYS}" if development else said
+
+
+def write_layout(name: str, layout: Layout) -> None:
+    envelope = Envelope.from_signable(layout)
+    envelope.create_signature(keys.signer(names.OWNER))
+    write_whole(layout_path(name), as_json(envelope.to_dict()))
+
+
+def build_layout(steps: Sequence[str], people: People, approvals: int, readme: str) -> Layout:
+    """A layout of steps; a key that was revoked signs in none that is made from then on."""
+    allowed = {step: [keys.from_public(each) for each in people.trusted(names.SIGNERS[step])] for step in steps}
     layout = Layout(
-        steps=[build_step(step, keys[names.SIGNERS[step]]["keyid"]) for step in steps],
+        steps=[
+            build_step(step, [key.keyid for key in allowed[step]], approvals if step == names.APPROVE else 1)
+            for step in steps
+        ],
         inspect=[],
-        keys={key["keyid"]: key for key in keys.values()},
-        readme=DEVELOPMENT_KEYS,
+        keys={key.keyid: keys.as_dict(key) for step in steps for key in allowed[step]},
+        readme=readme,
     )
     layout.set_relative_expiration(years=LAYOUT_YEARS)
     return layout
 
 
-def build_step(step: str, keyid: str) -> Step:
+def build_step(step: str, keyids: list[str], threshold: int) -> Step:
     materials, products = RULES[step]
     closed = [["DISALLOW", "*"]]
     return Step(
         name=step,
-        pubkeys=[keyid],
-        threshold=1,
+        pubkeys=keyids,
+        threshold=threshold,
         expected_command=["countersign", step],
         expected_materials=materials + closed,
         expected_products=products + closed,
@@ -160,7 +135,7 @@ def required(pattern: str, step: str) -> list[list[str]]:
 
 
 def made(step: str, *files: str) -> list[list[str]]:
-    return [*(["REQUIRE", file] for file in files), ["ALLOW", f"{step}/*"]]
+    return [*(["REQUIRE", file] for file in (*files, f"{step}/{names.RUN}")), ["ALLOW", f"{step}/*"]]
 
 
 WHOLE_MODEL = [["REQUIRE", "model/MLmodel"], match("model/*", names.TRAIN)]
@@ -219,8 +194,10 @@ RULES: dict[str, tuple[list[list[str]], list[list[str]]]] = {
         made(names.DECIDE, f"decide/{names.DECISION}", f"decide/{names.POLICY}"),
     ),
     names.APPROVE: (
-        [*WHOLE_MODEL, *required(f"decide/{names.DECISION}", names.DECIDE), *CODE],
-        made(names.APPROVE, f"approve/{names.APPROVAL}"),
+        # No code: people who approve say the same of the same, wherever they do it.
+        [*WHOLE_MODEL, *required(f"decide/{names.DECISION}", names.DECIDE)],
+        # Each has a run of their own; what MLflow shows of it is signed beside, as in-toto wants the same of all.
+        [["REQUIRE", f"approve/{names.APPROVAL}"], ["ALLOW", "approve/*"]],
     ),
 }
 
@@ -230,27 +207,43 @@ RULES: dict[str, tuple[list[list[str]], list[list[str]]]] = {
 
 class Statement(NamedTuple):
     """What a signed link says: files in, files out (SHA-256 by name), the MLflow run that holds them, and the model
-    they are about (`models:/<id>` in training, `name/version` after it)."""
+    they are about (`models:/<id>` in training, `name/version` after it). `said`: what a person said besides."""
 
     materials: Digests
     products: Digests
     run_id: str
     model: str | None
+    said: dict[str, str] = {}  # noqa: RUF012 - never changed
 
 
 def open_candidate(problem: str, candidate: str, collection: str) -> None:
-    """Start a candidate's folder with the layouts in force and its snapshot's link."""
+    """Start a candidate's folder with the layout in force and its snapshot's link."""
     folder = candidate_folder(problem, candidate)
-    for layout in (CANDIDATE_LAYOUT, RELEASE_LAYOUT):
-        if not (folder / layout).exists():
-            write_whole(folder / layout, layout_path(layout).read_bytes())
+    if not (folder / CANDIDATE_LAYOUT).exists():
+        write_whole(folder / CANDIDATE_LAYOUT, layout_path(CANDIDATE_LAYOUT).read_bytes())
     for link in snapshot_folder(problem, collection).glob("collect.*.link"):
         write_whole(folder / link.name, link.read_bytes())
 
 
+def open_release(folder: Path, tier: str) -> None:
+    """Put the layout in force beside a candidate's links: by it, approvals are to be counted."""
+    write_whole(folder / RELEASE_LAYOUT, layout_path(release_of(tier)).read_bytes())
+
+
 def sign_link(folder: Path, step: str, statement: Statement, by: CryptoSigner | None = None) -> None:
-    """Sign and store a step's statement. Its file appearing is what makes the step done."""
-    by = by or signer(names.SIGNERS[step])
+    """Sign a step's statement, write that into the journal, then store it. Its file appearing makes the step done."""
+    by = by or keys.signer(names.SIGNERS[step])
+    problem, place = place_of(folder)
+    with journal.held(problem):
+        content = as_json(signed(step, statement, journal.head(problem), by).to_dict())
+        path = folder / FILENAME_FORMAT.format(step_name=step, keyid=by.public_key.keyid)
+        about = {"folder": place, "model": statement.model or "", "run": statement.run_id, **statement.said}
+        journal.add(problem, step, about | {"link": path.name, "link_sha256": sha256(content)}, by)
+        write_whole(path, content)
+
+
+def signed(step: str, statement: Statement, head: str, by: CryptoSigner) -> Envelope:
+    development = register.load().now.development
     link = Link(
         name=step,
         command=["countersign", step],
@@ -260,18 +253,25 @@ def sign_link(folder: Path, step: str, statement: Statement, by: CryptoSigner | 
         environment={
             "mlflow_run_id": statement.run_id,
             "model": statement.model or "",
-            "keys": DEVELOPMENT_KEYS,
+            "journal": head,
+            **statement.said,
+            **({"keys": register.DEVELOPMENT_KEYS} if development else {}),
         },
     )
     envelope = Envelope.from_signable(link)
     envelope.create_signature(by)
-    filename = FILENAME_FORMAT.format(step_name=step, keyid=by.public_key.keyid)
-    write_whole(folder / filename, as_json(envelope.to_dict()))
+    return envelope
+
+
+def links(folder: Path, step: str) -> list[Path]:
+    """Links of a step as they lie there, of whatever keys."""
+    return sorted(folder.glob(f"{step}.*.link"))
 
 
 def link_path(folder: Path, step: str) -> Path:
-    keyid = public_key(names.SIGNERS[step])["keyid"]
-    return folder / FILENAME_FORMAT.format(step_name=step, keyid=keyid)
+    """The link of a step by a key that its role has or had; where there is none, where the role's service puts it."""
+    paths = [folder / FILENAME_FORMAT.format(step_name=step, keyid=key.keyid) for key in keys_of(names.SIGNERS[step])]
+    return next((path for path in paths if path.exists()), paths[0])
 
 
 def is_signed(folder: Path, step: str) -> bool:
@@ -279,12 +279,12 @@ def is_signed(folder: Path, step: str) -> bool:
 
 
 def read_statement(folder: Path, step: str) -> Statement:
-    """A step's statement, its signature checked against the key of the role that must sign it.
+    """A step's statement, its signature checked against the keys of the role that must sign it.
 
     Raises:
         VerificationFailed: the link is missing, altered or signed by another key.
     """
-    if fault := link_fault(folder, step, public_key(names.SIGNERS[step])):
+    if fault := link_fault(folder, step, [keys.as_dict(key) for key in keys_of(names.SIGNERS[step])]):
         raise VerificationFailed(fault)
     return statement_of(link_path(folder, step))
 
@@ -292,11 +292,14 @@ def read_statement(folder: Path, step: str) -> Statement:
 def statement_of(path: Path) -> Statement:
     """What a link says whose signature was checked."""
     link = Metadata.load(str(path)).get_payload()
+    told = dict(link.environment)
+    run_id, model = told.pop("mlflow_run_id"), told.pop("model") or None
     return Statement(
         {name: value["sha256"] for name, value in link.materials.items()},
         {name: value["sha256"] for name, value in link.products.items()},
-        link.environment["mlflow_run_id"],
-        link.environment["model"] or None,
+        run_id,
+        model,
+        told,
     )
 
 
@@ -313,6 +316,19 @@ def set_aside(folder: Path, step: str) -> None:
         write_whole(aside(folder, step, sha256(path.read_bytes())), path.read_bytes())
 
 
+def retire(folder: Path, step: str, path: Path) -> None:
+    """Set a link aside that no longer counts."""
+    write_whole(aside(folder, step, sha256(path.read_bytes())), path.read_bytes())
+    path.unlink()
+
+
+def threshold(folder: Path) -> int:
+    """How many approvals the release layout beside a candidate's links asks for; `chain_faults` says if it is whole."""
+    layout = load_envelope(folder / RELEASE_LAYOUT)
+    steps = layout.get_payload().steps if layout else []
+    return int(next((step.threshold for step in steps if step.name == names.APPROVE), 1))
+
+
 def aside(folder: Path, step: str, digest: str) -> Path:
     return folder / SUPERSEDED / f"{step}.{digest}.link"
 
@@ -326,28 +342,50 @@ def superseded(folder: Path, step: str, digest: str) -> Statement:
     path = aside(folder, step, digest)
     if not path.exists() or sha256(path.read_bytes()) != digest:
         raise VerificationFailed(f"earlier link {step}: {path.name} is missing or altered; a later one names it")
-    envelope = load_envelope(path)
-    if envelope is None or not signed_by(envelope, public_key(names.SIGNERS[step])):
+    if not is_by(path, names.SIGNERS[step]):
         raise VerificationFailed(f"earlier link {step}: {path.name} is not signed by the {names.SIGNERS[step]}")
     return statement_of(path)
 
 
-def link_fault(folder: Path, step: str, key: dict[str, Any]) -> str | None:
-    """What is wrong with a step's link, in words, or None."""
+def keys_of(role: str) -> list[SSlibKey]:
+    """The keys that a role has or had."""
+    return [keys.from_public(public) for public in register.load().publics(role)]
+
+
+def is_by(path: Path, role: str) -> bool:
+    """Whether a link is signed by a key that a role has or had."""
+    envelope = load_envelope(path)
+    return envelope is not None and any(signed_by(envelope, keys.as_dict(key)) for key in keys_of(role))
+
+
+def link_fault(folder: Path, step: str, known: Sequence[KeyDict], needed: int = 1) -> str | None:
+    """What is wrong with a step's links, in words, or None: `needed` of them, each by another of the `known` keys."""
     role = names.SIGNERS[step]
-    path = folder / FILENAME_FORMAT.format(step_name=step, keyid=key["keyid"])
-    found = path if path.exists() else next(iter(sorted(folder.glob(f"{step}.*.link"))), None)
-    if found is None:
+    found = links(folder, step)
+    if not found:
         return f"link {step}: missing; the {role} must have signed it"
-    envelope = load_envelope(found)
-    if envelope is None:
-        return f"link {step}: {found.name} is not a DSSE envelope"
-    if signed_by(envelope, key):
-        return None
+    for path in found:
+        envelope = load_envelope(path)
+        if envelope is None:
+            return f"link {step}: {path.name} is not a DSSE envelope"
+        if not any(signed_by(envelope, key) for key in known):
+            return f"link {step}: {whose(path, role)}"
+    if len(found) < needed:
+        return f"link {step}: {needed} are needed, each by another {role}; there are {len(found)}"
+    return None
+
+
+def fault_of(path: Path, step: str) -> str | None:
+    """What is wrong with the signature of one link of a step, in words, or None."""
+    role = names.SIGNERS[step]
+    return None if is_by(path, role) else f"link {step}: {whose(path, role)}"
+
+
+def whose(path: Path, role: str) -> str:
     for other in names.ROLES:
-        if other != role and signed_by(envelope, public_key(other)):
-            return f"link {step}: signed by the {other}'s key; only the {role}'s is allowed"
-    return f"link {step}: altered after signing, or signed by an unknown key"
+        if other not in (role, names.OWNER) and is_by(path, other):
+            return f"signed by the {other}'s key; only the {role}'s is allowed"
+    return "altered after signing, or signed by an unknown key"
 
 
 def load_envelope(path: Path) -> Envelope | None:
@@ -358,7 +396,7 @@ def load_envelope(path: Path) -> Envelope | None:
     return loaded if isinstance(loaded, Envelope) else None
 
 
-def signed_by(envelope: Envelope, key: dict[str, Any]) -> bool:
+def signed_by(envelope: Envelope, key: KeyDict) -> bool:
     try:
         envelope.verify_signature(dict(key))
     except Exception:  # noqa: BLE001 - whatever the reason, it is not a valid signature by this key
@@ -371,144 +409,21 @@ def chain_faults(folder: Path, layout_name: str) -> list[str]:
 
     The first lines name the broken item in words; in-toto's own verification is the authority.
     """
-    owner = public_key(names.OWNER)
+    owner = keys.as_dict(keys.owner())
     layout = load_envelope(folder / layout_name)
     if layout is None:
         return [f"layout {layout_name}: missing or not a DSSE envelope"]
     if not signed_by(layout, owner):
         return [f"layout {layout_name}: altered, or not signed by the owner's key"]
     content = layout.get_payload()
-    faults = [
-        fault for step in content.steps if (fault := link_fault(folder, step.name, dict(content.keys[step.pubkeys[0]])))
-    ]
+    found = (
+        link_fault(folder, step.name, [dict(content.keys[keyid]) for keyid in step.pubkeys], step.threshold)
+        for step in content.steps
+    )
+    faults = [fault for fault in found if fault]
     if not faults:
         try:
             in_toto_verify(layout, {owner["keyid"]: dict(owner)}, link_dir_path=str(folder))
         except Exception as fault:  # noqa: BLE001 - in-toto raises a dozen kinds; each is a refusal with its words
             faults.append(f"chain: {type(fault).__name__}: {' '.join(str(fault).split())[:400]}")
     return faults
-
-
-# --- alias log ----------------------------------------------------------------------------------------------
-
-
-class AliasMove(NamedTuple):
-    """One signed entry: from `sequence` on, `alias` of `model` points to `version`."""
-
-    sequence: int
-    previous: str
-    model: str
-    alias: str
-    version: int
-    candidate: str
-
-
-def alias_log(problem: str) -> Path:
-    return problem_folder(problem) / "aliases"
-
-
-def sign_alias(problem: str, model: str, alias: str, version: int, candidate: str, by: CryptoSigner | None) -> None:
-    """Append to the log that an alias is to point to a version. The alias itself is moved afterwards, so that a
-    crash between leaves evidence without a move (mended by the next run), never a move without evidence.
-
-    Raises:
-        VerificationFailed: the log is not whole; nothing is added to it.
-    """
-    _, faults = authorised_aliases(problem)
-    if faults:
-        raise VerificationFailed("; ".join(faults))
-    entries = sorted(alias_log(problem).glob("*.json"))
-    move = AliasMove(
-        sequence=len(entries) + 1,
-        previous=sha256(entries[-1].read_bytes()) if entries else "",
-        model=model,
-        alias=alias,
-        version=version,
-        candidate=candidate,
-    )
-    envelope = Dsse(as_json(move._asdict()), ALIAS_PAYLOAD, {})
-    envelope.sign(by or signer(names.ALIAS_SIGNERS[alias]))
-    write_whole(alias_log(problem) / f"{move.sequence:06d}.json", as_json(envelope.to_dict()))
-
-
-def authorised_aliases(problem: str) -> tuple[dict[tuple[str, str], AliasMove], list[str]]:
-    """Where each (model, alias) should point by the signed log, and what is wrong with the log."""
-    current: dict[tuple[str, str], AliasMove] = {}
-    faults: list[str] = []
-    previous = ""
-    for number, path in enumerate(sorted(alias_log(problem).glob("*.json")), start=1):
-        content = path.read_bytes()
-        move = read_move(content)
-        if move is None:
-            faults.append(f"alias log: entry {path.name} is altered or signed by a key that may not move it")
-        elif (move.sequence, move.previous) != (number, previous) or path.stem != f"{number:06d}":
-            faults.append(f"alias log: entry {path.name} does not follow the one before it")
-        else:
-            current[move.model, move.alias] = move
-        previous = sha256(content)
-    return current, faults
-
-
-def read_move(content: bytes) -> AliasMove | None:
-    try:
-        envelope = Dsse.from_dict(json.loads(content))
-        move = AliasMove(**json.loads(envelope.payload))
-        key = public_key(names.ALIAS_SIGNERS[move.alias])
-        envelope.verify([Key.from_dict(key["keyid"], {k: v for k, v in key.items() if k != "keyid"})], 1)
-    except VerificationFailed:
-        raise
-    except Exception:  # noqa: BLE001 - a hostile entry may fail in any way; all of them mean it does not count
-        return None
-    return move
-
-
-# --- other chained logs -------------------------------------------------------------------------------------
-
-
-def append_chained(
-    folder: Path, payload: str, content: dict[str, Any], by: CryptoSigner, role: str = names.STEWARD
-) -> None:
-    """Append a signed entry to a numbered, hash-chained log; `sequence` and `previous` are added to its content.
-
-    `by` must be the key of `role`, which `chained` will ask for: an entry by another one breaks the log for good.
-    """
-    entries = sorted(folder.glob("*.json"))
-    chained(folder, payload, role)
-    link = {"sequence": len(entries) + 1, "previous": sha256(entries[-1].read_bytes()) if entries else ""}
-    envelope = Dsse(as_json(link | content), payload, {})
-    envelope.sign(by)
-    write_whole(folder / f"{link['sequence']:06d}.json", as_json(envelope.to_dict()))
-
-
-def chained(folder: Path, payload: str, role: str = names.STEWARD) -> list[dict[str, Any]]:
-    """The entries of such a log, oldest first, each checked against the role's key and the entry before it.
-
-    Raises:
-        VerificationFailed: an entry is altered, missing or signed by another key.
-    """
-    found: list[dict[str, Any]] = []
-    previous = ""
-    for number, path in enumerate(sorted(folder.glob("*.json")), start=1):
-        content = path.read_bytes()
-        entry = signed_entry(content, payload, role)
-        if entry is None or (entry["sequence"], entry["previous"], path.stem) != (number, previous, f"{number:06d}"):
-            raise VerificationFailed(
-                f"log {folder.name}: entry {path.name} is altered, does not follow the one before it, or is not "
-                f"signed by the {role}"
-            )
-        found.append(entry)
-        previous = sha256(content)
-    return found
-
-
-def signed_entry(content: bytes, payload: str, role: str) -> dict[str, Any] | None:
-    try:
-        envelope = Dsse.from_dict(json.loads(content))
-        key = public_key(role)
-        envelope.verify([Key.from_dict(key["keyid"], {k: v for k, v in key.items() if k != "keyid"})], 1)
-        entry = dict(json.loads(envelope.payload))
-    except VerificationFailed:
-        raise
-    except Exception:  # noqa: BLE001 - a hostile entry may fail in any way; all of them mean it does not count
-        return None
-    return entry if envelope.payload_type == payload and {"sequence", "previous"} <= set(entry) else None

@@ -1,66 +1,57 @@
-"""Problems frozen before their first trial: signed, numbered and chained, one log a problem.
+"""Problems frozen before their first trial, in the problem's journal.
 
-An entry is a version of the problem: its hash and that of its gates, what judges in it and what doesn't, and how many
-trials had been recorded until then. The trainer signs it before it fits anything, and a candidate carries the very
-entry it was trained under, so that leaving one out of the log later is seen.
+Such an event is a version of the problem: its hash and that of its gates, what judges in it and what doesn't, and how
+many trials had been recorded until then. The trainer signs it before it fits anything, and a candidate carries a copy
+of the version it was trained under, so that leaving one out of the journal later is seen.
 """
 
 import json
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks import evidence
-from tasks.domain import history, names
-from tasks.domain.errors import UsageError, VerificationFailed
+from tasks import journal
+from tasks.domain import history
+from tasks.domain.errors import VerificationFailed
 from tasks.domain.gates import Policy
 from tasks.domain.history import Version
 from tasks.domain.problem import Problem
-from tasks.home import as_json, exclusive, sha256
-
-PAYLOAD = "application/vnd.countersign.problem+json"
+from tasks.home import as_json, sha256
+from tasks.journal import Event
 
 
 class Frozen(NamedTuple):
-    """The version in force and the bytes of its signed entry."""
+    """The version in force and what its event says, as bytes."""
 
     number: int
     entry: bytes
 
 
-def log_folder(problem: str) -> Path:
-    return evidence.problem_folder(problem) / "problem"
-
-
 def freeze(problem: Problem, policy: Policy, trials: int) -> Frozen:
-    """Make sure that the newest version of the log is this problem under these gates.
+    """Make sure that the newest version in the journal is this problem under these gates.
 
     Args:
         trials: how many were recorded for the problem until now, of all its versions.
 
     Raises:
-        VerificationFailed: the log is not whole; nothing is added to it.
-        UsageError: the log can't be written.
+        VerificationFailed: the journal is not whole; nothing is added to it.
+        UsageError: the journal can't be written.
     """
-    folder = log_folder(problem.name)
-    try:
-        with exclusive(f"{problem.name}-versions", wait=True):
-            found = entries(problem.name)
-            wanted = contents(problem, policy)
-            if not found or any(found[-1][name] != value for name, value in wanted.items()):
-                changed = changes(found[-1], wanted) if found else []
-                content = wanted | {"changes": changed, "trials": trials, "at": now()}
-                evidence.append_chained(folder, PAYLOAD, content, evidence.signer(names.TRAINER), names.TRAINER)
-            newest = max(folder.glob("*.json"))
-            return Frozen(int(newest.stem), newest.read_bytes())
-    except OSError as fault:
-        raise UsageError(
-            f"{folder}: cannot be read or written ({fault.strerror}); a problem must be frozen there before its trials"
-        ) from None
+    wanted = contents(problem, policy)
+    with journal.held(problem.name):
+        found = entries(problem.name)
+        last = found[-1].content if found else None
+        if last is None or any(last[name] != value for name, value in wanted.items()):
+            told = {"changes": changes(last, wanted) if last else [], "trials": trials}
+            found.append(journal.add(problem.name, journal.PROBLEM, wanted | told))
+    return Frozen(len(found), as_bytes(found[-1]))
 
 
-def entries(problem: str) -> list[dict[str, Any]]:
-    return evidence.chained(log_folder(problem), PAYLOAD, names.TRAINER)
+def entries(problem: str) -> list[Event]:
+    """The versions, oldest first."""
+    return journal.read(problem, journal.PROBLEM)
+
+
+def as_bytes(event: Event) -> bytes:
+    return as_json(event.content)
 
 
 def contents(problem: Problem, policy: Policy) -> dict[str, Any]:
@@ -83,24 +74,24 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> list[dict[str, Any
     return [change._asdict() | {"criterion": history.judges(change.field)} for change in found]
 
 
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def versions_until(problem: str, entry: bytes, frozen: bytes) -> list[Version]:
-    """The versions up to the one that `entry` signs, `frozen` (the bytes of problem.json) being what it froze.
+    """The versions up to the one that `entry` is a copy of, `frozen` (the bytes of problem.json) being what it froze.
 
     Raises:
-        VerificationFailed: the log is not whole, doesn't hold the entry, or the entry is about another problem.
+        VerificationFailed: the journal is not whole, doesn't hold the entry, or the entry is about another problem.
     """
     found = entries(problem)
-    held = [path.read_bytes() for path in sorted(log_folder(problem).glob("*.json"))]
+    held = list(map(as_bytes, found))
     if entry not in held:
-        raise VerificationFailed("log problem: does not hold the version that the candidate was trained under")
+        raise VerificationFailed(
+            "journal: does not hold the version of the problem that the candidate was trained under"
+        )
     number = held.index(entry) + 1
-    if not is_about(found[number - 1], frozen):
-        raise VerificationFailed(f"log problem: version {number} is not the problem that was frozen with the model")
-    return [Version(each["sequence"], each["judged"], each["trials"]) for each in found[:number]]
+    if not is_about(found[number - 1].content, frozen):
+        raise VerificationFailed(f"journal: version {number} of the problem is not what was frozen with the model")
+    return [
+        Version(at, each.content["judged"], each.content["trials"]) for at, each in enumerate(found[:number], start=1)
+    ]
 
 
 def is_about(entry: dict[str, Any], frozen: bytes) -> bool:

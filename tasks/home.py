@@ -44,6 +44,9 @@ def prepare() -> Path:
         "PREFECT_LOGGING_LEVEL": os.environ.get("PREFECT_LOGGING_LEVEL", "INFO"),
         "DO_NOT_TRACK": "true",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # With a server it would print a run's address between a command's own lines.
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_TRACKING_URI": tracking_uri(folder),
         # Work is done by CPU-bound LightGBM and numpy; two threads are the smallest machine aimed at.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2"),

@@ -8,9 +8,7 @@ from tasks.domain import names
 
 def problems() -> list[dict[str, Any]]:
     """One row per problem: those in `problems/` and those with evidence."""
-    folder = evidence.problem_folder("x").parent
-    known = {path.name for path in folder.iterdir() if path.name != "layouts"} if folder.exists() else set()
-    return [row(name) for name in sorted(known | set(configuration.problem_names()))]
+    return [row(name) for name in sorted({*evidence.problems(), *configuration.problem_names()})]
 
 
 def row(name: str) -> dict[str, Any]:

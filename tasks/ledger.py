@@ -4,7 +4,7 @@ import json
 import stat
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from tasks import logins
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
 from tasks.home import code_sha256, exclusive, folder_digests, git_commit, home, lock_sha256, write_whole
@@ -31,8 +32,29 @@ SQLITE = "sqlite:///"
 
 
 def client() -> MlflowClient:
+    """Raises UsageError where a server does not know this process's login."""
     make_database(mlflow.get_tracking_uri())
+    require_login(mlflow.get_tracking_uri())
     return MlflowClient()
+
+
+@cache
+def require_login(uri: str) -> None:
+    if not logins.at_server({logins.SERVER: uri}):
+        return
+    try:
+        MlflowClient().search_experiments(max_results=1)
+    except MlflowException as fault:
+        if fault.error_code == "UNAUTHENTICATED":
+            raise UsageError(
+                f"MLflow {uri}: does not know this login; put yours into {logins.USERNAME} and {logins.PASSWORD}"
+            ) from None
+        raise
+
+
+def not_made(what: str) -> UsageError:
+    """Where roles have logins they make no experiments and models: MLflow lets whoever made one manage it."""
+    return UsageError(f"MLflow has no {what} yet; its administrator makes it: `countersign roles mlflow`")
 
 
 @cache
@@ -59,6 +81,12 @@ def make_database(uri: str) -> None:
         draft.replace(path)
 
 
+def make_tables(uri: str) -> None:
+    """Make the tables of a database, SQLite's or another one, where there are none."""
+    make_database(uri)
+    MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+
+
 def is_filled(path: Path) -> bool:
     return path.exists() and path.stat().st_size > 0
 
@@ -67,10 +95,15 @@ def experiment_id(problem: str, stage: str) -> str:
     """The stage's experiment; its artifacts are plain files, so that clients with and without a server agree."""
     name = names.experiment(problem, stage)
     found = client().get_experiment_by_name(name)
-    if found is None:
-        folder = home() / "artifacts" / problem / stage
-        return str(client().create_experiment(name, artifact_location=folder.as_uri()))
-    return str(found.experiment_id)
+    if found is not None:
+        return str(found.experiment_id)
+    if logins.own_role():
+        raise not_made(f"experiment {name}")
+    return str(client().create_experiment(name, artifact_location=artifact_location(problem, stage)))
+
+
+def artifact_location(problem: str, stage: str) -> str:
+    return (home() / "artifacts" / problem / stage).as_uri()
 
 
 class Run:
@@ -167,14 +200,15 @@ def move_below(run_id: str, parent: str) -> None:
     client().set_tag(run_id, PARENT, parent)
 
 
-def stage_experiments(problem: str) -> list[str]:
+def stage_experiments(problem: str, stages: Iterable[str]) -> list[str]:
+    wanted = {names.experiment(problem, stage) for stage in stages}
     found = client().search_experiments(filter_string=f"name LIKE '{problem}/%'")
-    return [experiment.experiment_id for experiment in found]
+    return [experiment.experiment_id for experiment in found if experiment.name in wanted]
 
 
-def close_orphans(problem: str) -> int:
-    """Mark runs that a killed process left RUNNING; call only while holding the problem's lock."""
-    experiments = stage_experiments(problem)
+def close_orphans(problem: str, stages: Iterable[str]) -> int:
+    """Mark runs of some stages that a killed process left RUNNING; call only while holding the problem's lock."""
+    experiments = stage_experiments(problem, stages)
     if not experiments:
         return 0
     left = client().search_runs(experiments, "attributes.status = 'RUNNING'", max_results=1000)
@@ -195,17 +229,39 @@ def recorded_trials(problem: str) -> dict[str, float]:
     }
 
 
-def run_figures(run_id: str) -> dict[str, float]:
+def get_run(run_id: str) -> MlflowRun:
+    """Raises VerificationFailed where MLflow has no such run."""
     try:
-        return dict(client().get_run(run_id).data.metrics)
+        return client().get_run(run_id)
     except MlflowException:
         raise VerificationFailed(f"MLflow: run {run_id} is gone") from None
 
 
+def run_state(run_id: str) -> dict[str, dict[str, Any]]:
+    """What MLflow shows of a run, and a person may rely on: its metrics, params, our tags, how it ended."""
+    found = get_run(run_id)
+    own = {name: value for name, value in found.data.tags.items() if name.startswith(names.TAG) or name == NOTE}
+    ended = {"name": found.info.run_name, "status": found.info.status, "lifecycle": found.info.lifecycle_stage}
+    return {"metric": dict(found.data.metrics), "param": dict(found.data.params), "tag": own, "run": ended}
+
+
+def add_artifact(run_id: str, name: str, content: bytes) -> None:
+    """Put a file beside a run's artifacts."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / name
+        path.write_bytes(content)
+        client().log_artifact(run_id, str(path))
+
+
 def run_folder(run_id: str) -> Path:
     """Where MLflow holds a run's artifacts."""
+    return as_path(get_run(run_id).info.artifact_uri)
+
+
+def run_tag(run_id: str, name: str) -> str:
+    """A run's tag, empty where it has none."""
     try:
-        return as_path(client().get_run(run_id).info.artifact_uri)
+        return str(client().get_run(run_id).data.tags.get(name, ""))
     except MlflowException:
         raise VerificationFailed(f"MLflow: run {run_id} is gone") from None
 
@@ -283,6 +339,10 @@ def register(model: str, source: str, run_id: str, tags: Mapping[str, str]) -> i
 
 
 def ensure_model(model: str) -> None:
+    if logins.own_role():
+        if not client().search_registered_models(f"name = '{model}'"):
+            raise not_made(f"registered model {model}")
+        return
     try:
         client().create_registered_model(model)
     except MlflowException as fault:
@@ -292,11 +352,12 @@ def ensure_model(model: str) -> None:
 
 def release_copy(model: str, version: int, live: str, candidate: str) -> int:
     """The candidate's version in the registered model of released ones, copied there if it is not yet."""
-    ensure_model(live)
-    existing = version_of_candidate(live, candidate)
-    if existing is not None:
-        return existing
-    return int(client().copy_model_version(f"models:/{model}/{version}", live).version)
+    with exclusive(f"{live}-copy", wait=True):  # two who release at once must not make two of it
+        ensure_model(live)
+        existing = version_of_candidate(live, candidate)
+        if existing is not None:
+            return existing
+        return int(client().copy_model_version(f"models:/{model}/{version}", live).version)
 
 
 def model_folder(model: str, version: int) -> Path:

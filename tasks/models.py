@@ -2,8 +2,10 @@
 
 import json
 import logging
+import re
 import shutil
 import tempfile
+import warnings
 from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,8 +30,11 @@ OF_FAMILY = {
     "sequence": ("safetensors",),
 }
 EXAMPLE, SERVING_EXAMPLE = "input_example.json", "serving_input_example.json"
-# These change from one saving of the same model to the next, or name the machine it was saved on.
-VOLATILE = ("utc_time_created", "model_uuid", "model_id", "run_id")
+# These change from one saving of the same model to the next, or with where it was saved; the size counts BUILD's lines.
+VOLATILE = ("utc_time_created", "model_uuid", "model_id", "run_id", "model_size_bytes")
+# The installers' own versions, which no lock fixes: two environments of one lock differ in them.
+ENVIRONMENTS = ("conda.yaml", "python_env.yaml")
+BUILD = re.compile(r"^(\s*- (?:pip|setuptools|wheel))[=<].*$", re.MULTILINE)
 
 
 def save(folder: Path, spec: dict[str, Any], files: dict[str, bytes], own: bytes | None = None) -> None:
@@ -54,15 +59,19 @@ def save(folder: Path, spec: dict[str, Any], files: dict[str, bytes], own: bytes
             write_whole(parts["own"], own)
         for name, code in CODE.items():
             shutil.copytree(code, parts[name], ignore=shutil.ignore_patterns("__pycache__"))
-        mlflow.pyfunc.save_model(
-            str(folder),
-            python_model=str(SCORER),
-            artifacts={name: str(path) for name, path in parts.items()},
-            signature=signature(spec["inputs"]),
-            pip_requirements=[f"{name}=={version(name)}" for name in requirements(spec["family"])],
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # that there is no example, which is written below
+            mlflow.pyfunc.save_model(
+                str(folder),
+                python_model=str(SCORER),
+                artifacts={name: str(path) for name, path in parts.items()},
+                signature=signature(spec["inputs"]),
+                pip_requirements=[f"{name}=={version(name)}" for name in requirements(spec["family"])],
+            )
     write_example(folder, spec["inputs"])
     normalise(folder / "MLmodel")
+    for name in ENVIRONMENTS:
+        write_whole(folder / name, BUILD.sub(r"\1", (folder / name).read_text()).encode())
     for cache in folder.rglob("__pycache__"):
         shutil.rmtree(cache)
 
@@ -118,7 +127,12 @@ class Score(Protocol):
 
 
 def load(model: str, number: int, signed: dict[str, str]) -> outside.Cell:
-    """The scoring function of a registered version, whose code runs in a process of its own (ADR 0013).
+    """The scoring function of a registered version; see `load_folder`."""
+    return load_folder(ledger.model_folder(model, number), signed, f"{model}/{number}")
+
+
+def load_folder(folder: Path, signed: dict[str, str], reference: str) -> outside.Cell:
+    """The scoring function of an artifact, whose code runs in a process of its own (ADR 0013).
 
     The files are copied, hashed and compared before any of their code runs, and it is the copy that runs.
 
@@ -129,11 +143,11 @@ def load(model: str, number: int, signed: dict[str, str]) -> outside.Cell:
     """
     cell = outside.take()
     try:
-        shutil.copytree(ledger.model_folder(model, number), cell.folder)
+        shutil.copytree(folder, cell.folder)
         (cell.folder / ledger.WRITTEN_ON_LOAD).unlink(missing_ok=True)
         if faults := differences(signed, ledger.digests_below(cell.folder)):
-            raise VerificationFailed(f"{model}/{number}: {'; '.join(faults)}; it was not loaded")
-        require_packages(cell.folder, f"{model}/{number}")
+            raise VerificationFailed(f"{reference}: {'; '.join(faults)}; it was not loaded")
+        require_packages(cell.folder, reference)
         cell.load()
     except BaseException:
         cell.close()

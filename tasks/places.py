@@ -43,8 +43,8 @@ def options(place: str) -> dict[str, str]:
     return {name.lower(): value for name, value in os.environ.items() if name.startswith(CLOUDS)}
 
 
-def credentials(path: Path) -> dict[str, str]:
-    """A role's storage options: one JSON object of texts, in a file that its owner alone can read."""
+def credentials(path: Path, what: str = "storage options") -> dict[str, str]:
+    """What opens a door to a role: one JSON object of texts, in a file that its owner alone can read."""
     try:
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise UsageError(f"{path}: others than its owner can read it; chmod 600 {path}")
@@ -52,7 +52,7 @@ def credentials(path: Path) -> dict[str, str]:
     except OSError as fault:
         raise UsageError(f"{path}: cannot be read ({fault.strerror}); it belongs to another role's user") from None
     except ValueError:
-        raise UsageError(f"{path}: expected one JSON object of storage options") from None
+        raise UsageError(f"{path}: expected one JSON object of {what}") from None
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise UsageError(f"{path}: expected one JSON object of storage options, each value a text")
+        raise UsageError(f"{path}: expected one JSON object of {what}, each value a text")
     return found

@@ -2,9 +2,24 @@
 
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 CHANNEL = "COUNTERSIGN_CHANNEL"
+Listener = Callable[[dict[str, Any]], None]
+listening: ContextVar[Listener | None] = ContextVar("listening", default=None)
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """Hand what is said in this process to a listener in it, for work that has no process of its own."""
+    token = listening.set(listener)
+    try:
+        yield
+    finally:
+        listening.reset(token)
 
 
 def step(text: str, done: int | None = None, total: int | None = None) -> None:
@@ -12,8 +27,12 @@ def step(text: str, done: int | None = None, total: int | None = None) -> None:
 
     Printed as well: inside a flow that becomes a line of its Prefect log.
     """
+    message = {"step": text, "done": done, "total": total}
+    if listener := listening.get():
+        listener(message)
+        return
     print(text if done is None else f"{text} ({done}/{total})")
-    send({"step": text, "done": done, "total": total})
+    send(message)
 
 
 def send(message: dict[str, Any]) -> None:

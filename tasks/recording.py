@@ -15,7 +15,7 @@ from securesystemslib.signer import CryptoSigner
 from tasks import evidence, ledger
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
-from tasks.home import code_sha256, folder_digests, git_commit, lock_sha256, sha256
+from tasks.home import as_json, code_sha256, folder_digests, git_commit, lock_sha256, sha256
 
 RETRAIN_ID = "COUNTERSIGN_RETRAIN_ID"
 
@@ -67,11 +67,18 @@ def attest(
     """Sign the stage's link into an evidence folder: its files, and what else it took in and put out."""
     statement = evidence.Statement(
         dict(materials) | {"code": code_sha256(), "requirements.lock": lock_sha256()},
-        record.digests | dict(products or {}),
+        sealed(record) | dict(products or {}),
         record.run.id,
         model,
     )
     evidence.sign_link(folder, record.stage, statement, by)
+
+
+def sealed(record: Record) -> dict[str, str]:
+    """The digests of a stage's files, with what MLflow shows of its run, now that it has ended, as one of them."""
+    shown = as_json(ledger.run_state(record.run.id))
+    ledger.add_artifact(record.run.id, names.RUN, shown)
+    return record.digests | {f"{record.stage}/{names.RUN}": sha256(shown)}
 
 
 def signed_file(folder: Path, stage: str, name: str) -> bytes:

@@ -17,7 +17,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.context import FlowRunContext
 from prefect.states import Crashed
 
-from tasks import ledger
+from tasks import ledger, logins
+from tasks.domain import names
 from tasks.home import exclusive
 
 HELD_BY_PARENT = "COUNTERSIGN_LOCK"
@@ -40,12 +41,23 @@ def working_on(problem: str) -> Iterator[int]:
 
 def close_orphans(problem: str) -> None:
     """End every MLflow and Prefect run of a problem that says RUNNING; the caller holds the lock, so none is."""
-    ledger.close_orphans(problem)
+    close_runs(problem)
     own = ancestry()
     with get_client(sync_client=True) as api:
         for left in unfinished(api):
             if is_about(left, problem) and left.id not in own:
                 crash(api, left)
+
+
+def close_runs(problem: str) -> None:
+    """End MLflow's runs. A server that asks who is there lets each role end its own only: a stage ends those of its
+    role, and the process that starts all stages ends every role's as that role."""
+    roles = logins.at_hand()
+    if not roles:
+        ledger.close_orphans(problem, names.SIGNERS)
+    for role in roles:
+        with logins.acting_as(role):
+            ledger.close_orphans(problem, [stage for stage, signer in names.SIGNERS.items() if signer == role])
 
 
 def is_about(run: FlowRun, problem: str) -> bool:

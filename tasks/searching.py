@@ -7,7 +7,7 @@ was killed in left nothing and is proposed again.
 import json
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,7 @@ from tasks.domain.monotone import broken, constrained
 from tasks.domain.problem import Problem
 from tasks.domain.search import Ended, budget, is_hopeless, propose
 from tasks.domain.selection import Choice, Scored, one_standard_error
+from tasks.home import sha256
 from tasks.progress import step
 from tasks.recording import Record
 from tasks.snapshots import Snapshot
@@ -60,6 +61,13 @@ class Outcome(NamedTuple):
         return parts | self.summary
 
     @property
+    def row(self) -> dict[str, Any]:
+        """As it stands in trials.json."""
+        told = {"key": self.key, "family": self.trial.family, "parameters": self.trial.parameters}
+        returns = {"returns_sha256": sha256(returns_file([self]))}
+        return told | {"pruned": self.ended.pruned} | returns | self.summary
+
+    @property
     def summary(self) -> dict[str, float]:
         return {
             "train.rank_ic": self.estimate.rank_ic,
@@ -69,14 +77,23 @@ class Outcome(NamedTuple):
         }
 
 
-class Search:
-    """A search for one candidate's configuration."""
+class Judged(NamedTuple):
+    """What the choice goes by."""
 
-    def __init__(self, problem: Problem, snapshot: Snapshot, candidate: str, known: Panel, record: Record) -> None:
-        self.problem, self.candidate, self.known, self.record = problem, candidate, known, record
-        self.context = (problem.sha256, snapshot.digest(lake.DEVELOPMENT))
+    trial: Trial
+    pruned: bool
+    rank_ic: float
+    standard_error: float
+
+
+class Trials:
+    """The trials of a problem on a panel, one after the other; nothing is recorded. `context`: digests of problem and
+    development part, which name each trial besides its parameters."""
+
+    def __init__(self, problem: Problem, context: tuple[str, str], known: Panel) -> None:
+        self.problem, self.context, self.known = problem, context, known
         self.folds = sum(1 for _ in folds(known, problem))
-        self.outcomes = self.resumed()
+        self.outcomes: list[Outcome] = []
 
     def run(self) -> list[Outcome]:
         families = simplest_first(self.problem.families)
@@ -103,7 +120,24 @@ class Search:
         return Outcome(trial.key(*self.context), ended, found, time.perf_counter() - begun, scores)
 
     def keep(self, outcome: Outcome) -> None:
-        """Log the trial, and hold its folds' fits only as long as it is its family's best."""
+        """Hold a trial's folds' fits only as long as it is its family's best."""
+        self.outcomes.append(outcome)
+        own = [at for at, each in enumerate(self.outcomes) if each.trial.family == outcome.trial.family]
+        best = max(own, key=lambda at: (not self.outcomes[at].ended.pruned, self.outcomes[at].estimate.rank_ic))
+        for at in own:
+            if at != best:
+                self.outcomes[at] = self.outcomes[at]._replace(scores=())
+
+
+class Search(Trials):
+    """A search for one candidate's configuration, each trial recorded as it ends."""
+
+    def __init__(self, problem: Problem, snapshot: Snapshot, candidate: str, known: Panel, record: Record) -> None:
+        super().__init__(problem, (problem.sha256, snapshot.digest(lake.DEVELOPMENT)), known)
+        self.candidate, self.record = candidate, record
+        self.outcomes = self.resumed()
+
+    def keep(self, outcome: Outcome) -> None:
         tags = {names.TAG_KIND: "trial", names.TAG_CANDIDATE: self.candidate}
         tags |= {names.TAG_PRUNED: "true"} if outcome.ended.pruned else {}
         told = {"trial_key": outcome.key, "number": len(self.outcomes), "family": outcome.trial.family}
@@ -111,12 +145,7 @@ class Search:
         title = f"trial-{outcome.trial.title}"
         files = {names.TRIAL_RETURNS: returns_file([outcome])}
         ledger.ended_run(self.problem.name, names.TRAIN, title, tags, told, outcome.figures, files, self.record.run.id)
-        self.outcomes.append(outcome)
-        own = [at for at, each in enumerate(self.outcomes) if each.trial.family == outcome.trial.family]
-        best = max(own, key=lambda at: (not self.outcomes[at].ended.pruned, self.outcomes[at].estimate.rank_ic))
-        for at in own:
-            if at != best:
-                self.outcomes[at] = self.outcomes[at]._replace(scores=())
+        super().keep(outcome)
 
     def resumed(self) -> list[Outcome]:
         """What an earlier process ended of this very search; its runs move below this training run."""
@@ -161,17 +190,25 @@ def search(problem: Problem, snapshot: Snapshot, candidate: str, known: Panel, r
 
 
 def choose(problem: Problem, known: Panel, outcomes: Sequence[Outcome]) -> Choice:
+    """Which of the trials that ended becomes the candidate; see `choose_among`."""
+    judged = [
+        Judged(each.trial, each.ended.pruned, each.estimate.rank_ic, each.estimate.standard_error) for each in outcomes
+    ]
+    return choose_among(problem, known, judged)
+
+
+def choose_among(problem: Problem, known: Panel, judged: Sequence[Judged]) -> Choice:
     """The simplest trial that no more complex one beats by more than its standard error, among those that were not
     given up and keep the problem's monotone constraints.
 
     Raises:
         UsageError: there is none.
     """
-    wrong = disobedient(problem, known, outcomes)
+    wrong = disobedient(problem, known, [each.trial for each in judged])
     scored = [
-        Scored(number, each.trial.family, each.estimate.rank_ic, each.estimate.standard_error)
-        for number, each in enumerate(outcomes)
-        if not each.ended.pruned and number not in wrong
+        Scored(number, each.trial.family, each.rank_ic, each.standard_error)
+        for number, each in enumerate(judged)
+        if not each.pruned and number not in wrong
     ]
     features = ", ".join(sorted(set().union(*wrong.values())))
     if not scored:
@@ -181,11 +218,11 @@ def choose(problem: Problem, known: Panel, outcomes: Sequence[Outcome]) -> Choic
     return choice._replace(reason=choice.reason + said) if wrong else choice
 
 
-def disobedient(problem: Problem, known: Panel, outcomes: Sequence[Outcome]) -> dict[int, list[str]]:
+def disobedient(problem: Problem, known: Panel, trials: Sequence[Trial]) -> dict[int, list[str]]:
     """Linear trials, by number, whose fit on all development rows has a slope of the wrong sign, and on what."""
     if not problem.constraints.monotone:
         return {}
-    linear = {number: each.trial for number, each in enumerate(outcomes) if each.trial.family in LINEAR}
+    linear = {number: trial for number, trial in enumerate(trials) if trial.family in LINEAR}
     found = {number: wrong_slopes(problem, known, trial) for number, trial in linear.items()}
     return {number: features for number, features in found.items() if features}
 

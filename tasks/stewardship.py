@@ -1,30 +1,25 @@
-"""What the steward decided about quarantined rows: signed, numbered and chained, one log a problem.
+"""What the steward decided about quarantined rows, in the problem's journal.
 
 A row is named by the part it came in (the first 16 letters of its SHA-256) and its place there, for ever the same
 row. `release` lets it pass all rules from the next collection on; `discard` says that it was looked at and stays out.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 from securesystemslib.signer import CryptoSigner
 
-from tasks import evidence, lake, snapshots
-from tasks.domain import names
+from tasks import journal, lake, snapshots
 from tasks.domain.errors import UsageError
 from tasks.home import as_json, sha256
 
 RELEASE, DISCARD = "release", "discard"
-PAYLOAD = "application/vnd.countersign.quarantine+json"
 
 
 class Decision(NamedTuple):
-    """One signed entry about one row."""
+    """One signed word about one row."""
 
-    sequence: int
-    previous: str
     action: str
     part: str
     row: int
@@ -32,23 +27,15 @@ class Decision(NamedTuple):
     comment: str
 
 
-def log_folder(problem: str) -> Path:
-    return evidence.problem_folder(problem) / "quarantine"
-
-
 def decisions(problem: str) -> dict[tuple[str, int], Decision]:
     """The last decision about each row (part, row).
 
     Raises:
-        VerificationFailed: the log is not whole.
+        VerificationFailed: the journal is not whole.
     """
-    return {
-        (entry.part, entry.row): entry for entry in map(as_decision, evidence.chained(log_folder(problem), PAYLOAD))
-    }
-
-
-def as_decision(fields: dict[str, object]) -> Decision:
-    return Decision(**fields)  # type: ignore[arg-type]
+    said = (event.content for event in journal.read(problem, journal.QUARANTINE))
+    made = (Decision(**{name: each[name] for name in Decision._fields}) for each in said)
+    return {(decision.part, decision.row): decision for decision in made}
 
 
 def sha256_of_log(problem: str) -> str:
@@ -61,19 +48,17 @@ def decide(problem: str, action: str, ids: Sequence[str], comment: str, by: Cryp
     """Sign a decision about quarantined rows of the current snapshot, each named `PART:ROW` as `list` shows it.
 
     Raises:
-        UsageError: no such row is in quarantine, no reason is given, or the key is not the steward's.
+        UsageError: no such row is in quarantine, or no reason is given.
+        VerificationFailed: the key is not a steward's.
     """
     if not comment.strip():
         raise UsageError("--comment: say why; it is signed with the decision")
-    by = by or evidence.signer(names.STEWARD)
-    if by.public_key.keyid != evidence.public_key(names.STEWARD)["keyid"]:
-        raise UsageError("--key: not the steward's key; only the steward decides about quarantined rows")
     listed = {(part, row): rule for part, row, rule in quarantine(problem).select("part", "row", "rule").rows()}
-    keys = [find(name, listed, problem) for name in ids]
-    for part, row in keys:
-        content = {"action": action, "part": part, "row": row, "rule": listed[part, row], "comment": comment.strip()}
-        evidence.append_chained(log_folder(problem), PAYLOAD, content, by)
-    return [f"{part}:{row}" for part, row in keys]
+    rows = [find(name, listed, problem) for name in ids]
+    for part, row in rows:
+        decision = Decision(action, part, row, listed[part, row], comment.strip())
+        journal.append(problem, journal.QUARANTINE, decision._asdict(), by)
+    return [f"{part}:{row}" for part, row in rows]
 
 
 def find(name: str, listed: dict[tuple[str, int], str], problem: str) -> tuple[str, int]:

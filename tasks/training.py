@@ -8,7 +8,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import aliases, configuration, evidence, freeze, lake, ledger, models
+from tasks import aliases, configuration, evidence, freeze, lake, ledger, machine, models
 from tasks.domain import names
 from tasks.domain.bars import VALUES
 from tasks.domain.errors import UsageError
@@ -69,6 +69,10 @@ def freeze_problem(order: Commission, record: Record) -> None:
 
 @task(cache_policy=NO_CACHE)
 def load(order: Commission) -> Panel:
+    return known_panel(order)
+
+
+def known_panel(order: Commission) -> Panel:
     """Features and labels of the development part; no path to the lockbox is known here.
 
     Raises:
@@ -123,6 +127,12 @@ def fit_chosen(order: Commission, known: Panel, trial: Trial) -> dict[str, bytes
 @task(cache_policy=NO_CACHE)
 def save(order: Commission, known: Panel, trial: Trial, files: dict[str, bytes], record: Record, folder: Path) -> str:
     """Save the model below `folder` and log it; returns its address."""
+    write_model(order, known, trial, files, folder)
+    return ledger.store_model(record.run, order.problem.name, folder)
+
+
+def write_model(order: Commission, known: Panel, trial: Trial, files: dict[str, bytes], folder: Path) -> None:
+    """The artifact of a fitted trial."""
     spec: dict[str, Any] = {
         "features": order.problem.features,
         "columns": known.columns,
@@ -132,7 +142,6 @@ def save(order: Commission, known: Panel, trial: Trial, files: dict[str, bytes],
     if isinstance(order.problem.label, MetaLabel):
         spec["momentum_sessions"] = order.problem.label.momentum_sessions
     models.save(folder, spec, files, order.own)
-    return ledger.store_model(record.run, order.problem.name, folder)
 
 
 def bar_columns(order: Commission) -> list[str]:
@@ -143,21 +152,12 @@ def bar_columns(order: Commission) -> list[str]:
 
 
 def document(order: Commission, outcomes: Sequence[Outcome], choice: Choice, record: Record) -> None:
-    """The files that describe the training: the frozen problem, the trials, why this one."""
-    rows = [
-        {
-            "key": each.key,
-            "family": each.trial.family,
-            "parameters": each.trial.parameters,
-            "pruned": each.ended.pruned,
-        }
-        | each.summary
-        for each in outcomes
-    ]
+    """The files that describe the training: the frozen problem, the trials, why this one, and on what it ran."""
     chosen = outcomes[choice.number]
-    summary = {"trials": rows, "chosen": choice.number, "reason": choice.reason}
+    summary = {"trials": [each.row for each in outcomes], "chosen": choice.number, "reason": choice.reason}
     write_whole(record.folder / names.PROBLEM_FILE, order.problem.canonical())
     write_whole(record.folder / names.TRIALS, as_json(summary))
+    write_whole(record.folder / names.ENVIRONMENT, as_json(machine.described()))
     write_whole(record.folder / names.TRIAL_RETURNS, returns_file([each for each in outcomes if not each.ended.pruned]))
     record.run.figures(chosen.summary)
     record.run.params({"family": chosen.trial.family} | chosen.trial.parameters)

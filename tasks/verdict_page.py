@@ -316,7 +316,7 @@ def waivers(decision: Mapping[str, Any]) -> str:
     given = [each["waived"] for each in decision["findings"] if each.get("waived")]
     if not given:
         return ""
-    head = ["test", "waived until", "by", "because", "entry of the signed log"]
+    head = ["test", "waived until", "by", "because", "entry of the journal"]
     order = ("until", "by", "reason", "entry")
     lines = [[(words_of(each["figure"]).question, ""), *((each[name], "") for name in order)] for each in given]
     return section("Waivers: failures that a person signed for", table(head, lines))

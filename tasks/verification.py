@@ -3,31 +3,34 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks import aliases, candidates, evidence, lake, ledger, looks, models, waivers
+from tasks import aliases, approvals, candidates, evidence, journal, lake, ledger, looks, models, register, waivers
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
 from tasks.domain.gates import Verdict, misfits
-from tasks.home import folder_digests, sha256
-
-FIGURES_OF = {names.VALIDATE: names.VALIDATION, names.BACKTEST: names.BACKTEST_REPORT}
+from tasks.home import as_json, folder_digests, sha256
 
 
 class Verification(NamedTuple):
-    """`faults`: every broken item in words; empty means verified. `warnings`: what is whole, but should be known."""
+    """`faults`: every broken item in words; empty means verified. `warnings`: what is whole, but should be known.
+    `standing`: with the people who may let it trade, in a line."""
 
     reference: str
     decision: str
-    approved: bool
+    standing: str
     aliases: dict[str, int]
     faults: list[str]
     warnings: list[str]
+    development: bool
 
 
-def verify(reference: str) -> Verification:
+def verify(reference: str, approving: bool = False) -> Verification:
     """Check a version of the candidates' model, or of the released one, against all its evidence.
+
+    `approving`: approvals are about to be given, so those that a champion lacks since a key was revoked are no fault.
 
     Raises:
         UsageError: there is no such version.
@@ -37,15 +40,16 @@ def verify(reference: str) -> Verification:
     try:
         found = source_candidate(name, number)
     except VerificationFailed as fault:
-        return Verification(reference, "unknown", False, {}, [str(fault)], [])
-    faults = inspect(found)
+        return Verification(reference, "unknown", "unknown", {}, [str(fault)], [], False)
+    faults = inspect(found, approving)
     if name != problem:
         faults += copy_faults(found, name, number)
-    faults += aliases.unauthorised(problem, (problem, names.live(problem)))
-    decision = "unknown" if faults else found.outcome()
+    faults += guarded(aliases.unauthorised, problem, (problem, names.live(problem)), approving)
+    faults = list(dict.fromkeys(faults))
+    decision, stands = ("unknown", "unknown") if faults else (found.outcome(), stands_of(found))
     pointing = {f"{model}@{alias}": version for model, alias, version in pointing_at(found)}
     warnings = [] if faults else known(found)
-    return Verification(reference, decision, found.is_done(names.APPROVE), pointing, faults, warnings)
+    return Verification(reference, decision, stands, pointing, faults, warnings, not faults and is_development(found))
 
 
 def known(found: Candidate) -> list[str]:
@@ -55,7 +59,25 @@ def known(found: Candidate) -> list[str]:
     for each in found.waivers():
         ended = " (ended)" if date.fromisoformat(each["until"]) < today else ""
         said.append(f"waived until {each['until']}{ended} by {each['by']}: {each['figure']}: {each['reason']}")
-    return said
+    doubts = (each for each in approvals.concerns(found) if each.answer is None)
+    return said + [f"concern {each.number} of {each.person} is open: {each.text}" for each in doubts]
+
+
+def is_development(found: Candidate) -> bool:
+    """Whether any of a version's evidence was signed with keys made beside the data."""
+    known = register.load()
+    numbers = {event.register for event in approvals.about(found, *names.SIGNERS)}
+    return any(known.versions[number - 1].development for number in numbers)
+
+
+def stands_of(found: Candidate) -> str:
+    """Where an accepted version stands with its approvers."""
+    if not found.is_done(names.DECIDE):
+        return "not decided yet"
+    decision = found.decision()
+    if not decision["accepted"] or decision.get("tier", "full") not in evidence.TIERS:
+        return "nothing to approve"
+    return approvals.standing(found).said
 
 
 def source_candidate(name: str, number: int) -> Candidate:
@@ -70,23 +92,31 @@ def source_candidate(name: str, number: int) -> Candidate:
     return candidates.candidate(problem, source)
 
 
-def inspect(found: Candidate) -> list[str]:
+def inspect(found: Candidate, approving: bool) -> list[str]:
     """All that can be wrong with a candidate, the chain first: without it, nothing else means much."""
-    approved = needs_approval(found)
-    stages = (*names.STAGES, names.APPROVE) if approved else names.STAGES
-    layout = evidence.RELEASE_LAYOUT if approved else evidence.CANDIDATE_LAYOUT
-    faults = evidence.chain_faults(found.folder, layout)
+    faults = guarded(journal.anchor_faults, found.model)
+    faults += evidence.chain_faults(found.folder, evidence.CANDIDATE_LAYOUT)
+    if not approving and needs_approval(found):
+        faults += evidence.chain_faults(found.folder, evidence.RELEASE_LAYOUT)
+        faults += guarded(approvals.lacking, found)
+    faults += guarded(approvals.link_faults, found)
     faults += registry_faults(found)
-    for stage in stages:
+    for stage in names.STAGES:
         if evidence.is_signed(found.folder, stage):
             faults += guarded(stage_faults, found, stage)
+    for link in evidence.links(found.folder, names.APPROVE):
+        faults += guarded(approval_faults, found, link)
+    faults = faults or guarded(trial_faults, found) + guarded(page_faults, found)
     return faults or guarded(version_faults, found) or guarded(decision_faults, found)
 
 
 def needs_approval(found: Candidate) -> bool:
-    """A version that says it was approved, or that the champion alias points to, needs a whole approval."""
-    claims = any(found.folder.glob(f"{names.APPROVE}.*.link"))
-    return claims or any(alias == names.CHAMPION for _, alias, _ in pointing_at(found))
+    """A version that was made champion, by the journal or by where the alias points, needs all its approvals."""
+    try:
+        released = approvals.released(found) is not None
+    except VerificationFailed:  # the journal is not whole, which is named beside
+        released = (found.folder / evidence.RELEASE_LAYOUT).exists()
+    return released or any(alias == names.CHAMPION for _, alias, _ in pointing_at(found))
 
 
 def guarded(check: Any, *arguments: Any) -> list[str]:
@@ -112,11 +142,11 @@ def registry_faults(found: Candidate) -> list[str]:
 
 
 def version_faults(found: Candidate) -> list[str]:
-    """The problem's logs must be whole, and hold the version that the candidate was trained under and its look at the
-    lockbox."""
+    """The journal must hold the version of the problem that the candidate was trained under and its look at the
+    lockbox, and no two roles that are to be kept apart may be one person's."""
     found.versions()
     looks.check(found)
-    return []
+    return approvals.role_faults(found)
 
 
 def copy_faults(found: Candidate, live: str, number: int) -> list[str]:
@@ -132,21 +162,82 @@ def stage_faults(found: Candidate, stage: str) -> list[str]:
     faults = models.differences(signed, held)
     if stage in (names.VALIDATE, names.BACKTEST, names.DECIDE) and statement.model != found.reference:
         faults.append(f"link {stage}: is about {statement.model}, not {found.reference}")
-    if stage in FIGURES_OF and not faults:
-        faults += figure_faults(found, stage, statement.run_id)
+    if not faults:
+        faults += run_faults(found.file(stage, names.RUN), stage, statement.run_id)
     if stage == names.COLLECT and not faults:
         found.snapshot().read(lake.DEVELOPMENT)
         found.snapshot().read(lake.LOCKBOX)
     return faults
 
 
-def figure_faults(found: Candidate, stage: str, run_id: str) -> list[str]:
-    """Figures that MLflow shows against those in the signed report."""
-    signed, shown = found.figures(stage), ledger.run_figures(run_id)
+def approval_faults(found: Candidate, link: Path) -> list[str]:
+    """One person's approval: its file and run in MLflow against what that person signed."""
+    if fault := evidence.fault_of(link, names.APPROVE):
+        return [fault]
+    statement, stage = evidence.statement_of(link), names.APPROVE
+    signed = statement.products | {f"{stage}/{names.RUN}": statement.said.get(names.RUN, "")}
+    folder = ledger.run_folder(statement.run_id)
+    faults = models.differences(signed, folder_digests(folder, f"{stage}/"))
+    if statement.model != found.reference:
+        faults.append(f"link {stage}: is about {statement.model}, not {found.reference}")
+    return faults or run_faults((folder / names.RUN).read_bytes(), stage, statement.run_id)
+
+
+def run_faults(content: bytes, stage: str, run_id: str) -> list[str]:
+    """What MLflow shows of a stage's run against what it showed when the stage was signed."""
+    signed, shown = json.loads(content), ledger.run_state(run_id)
     return [
-        f"metric {name}: MLflow shows {shown.get(name)}, signed was {signed.get(name)} ({stage} run {run_id})"
-        for name in sorted(signed.keys() | shown.keys())
-        if signed.get(name) != shown.get(name)
+        f"{kind} {name}: MLflow shows {shown[kind].get(name)}, signed was {signed[kind].get(name)} ({stage} run "
+        f"{run_id})"
+        for kind in shown
+        for name in sorted(signed[kind].keys() | shown[kind].keys())
+        if as_json(signed[kind].get(name)) != as_json(shown[kind].get(name))
+    ]
+
+
+def trial_faults(found: Candidate) -> list[str]:
+    """The trials that MLflow shows of a candidate against those that were signed with it."""
+    told = {names.TAG_KIND: "trial", names.TAG_CANDIDATE: found.id}
+    held = {run.data.params.get("trial_key"): run for run in ledger.ended_runs(found.model, names.TRAIN, told)}
+    faults = []
+    for at, trial in enumerate(json.loads(found.file(names.TRAIN, names.TRIALS))["trials"]):
+        key, shown = str(trial["key"]), held.get(str(trial["key"]))
+        if shown is None:
+            faults.append(f"trial {key[:12]}: gone from MLflow; it was signed with {found.reference}")
+            continue
+        parameters = trial["parameters"]
+        signed = {"number": str(at), "family": trial["family"], "parameters": parameters}
+        signed |= {name: str(value) for name, value in parameters.items()}
+        signed |= {name: value for name, value in trial.items() if name.startswith(f"{names.TRAIN}.")}
+        now = dict(shown.data.params) | dict(shown.data.metrics)
+        now["parameters"] = as_dict(now.get("parameters", ""))
+        files = folder_digests(ledger.as_path(shown.info.artifact_uri))
+        if files != {names.TRIAL_RETURNS: trial["returns_sha256"]}:
+            faults.append(f"trial {key[:12]}: {names.TRIAL_RETURNS}: altered, missing or joined by another file")
+        faults += [
+            f"trial {key[:12]}: {name}: MLflow shows {now.get(name)}, signed was {value}"
+            for name, value in signed.items()
+            if as_json(now.get(name)) != as_json(value)
+        ]
+    return faults
+
+
+def as_dict(text: str) -> Any:
+    """What JSON says; the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def page_faults(found: Candidate) -> list[str]:
+    """The version's own page in MLflow, its description and tags, against what is written there from evidence."""
+    held, wanted = ledger.get_version(found.model, found.version), candidates.described(found)
+    shown = {"description": held.description or ""} | {name: held.tags.get(name) for name in wanted.tags}
+    return [
+        f"version {found.reference}: its {name} in MLflow is not what follows from the evidence"
+        for name, value in ({"description": wanted.text} | wanted.tags).items()
+        if shown[name] != value
     ]
 
 

@@ -1,11 +1,10 @@
 """Waive: a person with the approver's key bears one failure of a refused candidate, until a date."""
 
-import getpass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tasks import candidates, evidence, ledger, verification, waivers
+from tasks import candidates, keys, ledger, register, verification, waivers
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
@@ -28,8 +27,8 @@ def waive(reference: str, figure: str, until: str, reason: str, key: Path) -> di
     today = datetime.now(UTC).date()
     if not today <= date.fromisoformat(until) <= today + LONGEST:
         raise UsageError(f"--until {until}: expected a date from {today} to {today + LONGEST}")
-    signer = evidence.signer_from(key)
-    evidence.require_role(names.APPROVER, signer.public_key.keyid, key, "waive a gate")
+    signer = keys.signer_from(key)
+    who = register.require(keys.public_of(signer.public_key), names.APPROVER, key, "waive a gate")
     model, version = ledger.split_reference(reference)
     found = candidates.candidate(model, version)
     if not found.is_done(names.DECIDE):
@@ -37,7 +36,7 @@ def waive(reference: str, figure: str, until: str, reason: str, key: Path) -> di
     if faults := verification.verify(reference).faults:
         raise VerificationFailed(f"{reference}: cannot be waived: {'; '.join(faults)}")
     require_waivable(found, figure)
-    given = Waiver(figure=figure, until=until, by=getpass.getuser(), reason=reason.strip(), entry=0)
+    given = Waiver(figure=figure, until=until, by=who, reason=reason.strip(), entry=0)
     signed = waivers.append(found, given, signer)
     return {"model": reference, **signed.model_dump(mode="json"), "next": f"countersign promote {reference}"}
 

@@ -47,7 +47,7 @@ class Policy(Frozen):
 
 class Waiver(Frozen):
     """A person's signed word that a candidate's failure of one gate is borne until a date (ISO), that day included.
-    `entry`: its number in the signed log."""
+    `entry`: its number in the journal."""
 
     figure: str
     until: str

@@ -7,7 +7,8 @@ STAGES = ("collect", "train", "validate", "backtest", "promote")
 
 def test_every_flow_is_served(service: Service) -> None:
     of_problem = {f"{flow}/sp500_alpha" for flow in ("retrain", "collect", "train")}
-    assert set(service.deployments) == of_problem | {f"{flow}/any" for flow in ("validate", "backtest", "promote")}
+    of_models = {f"{flow}/any" for flow in ("validate", "backtest", "promote", "approval")}
+    assert set(service.deployments) == of_problem | of_models
 
 
 def test_the_typed_parameters_ran(service: Service, retrained: str) -> None:

@@ -1,19 +1,24 @@
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from flows import servers
+from tasks import logins
 from tasks.home import HOME_VARIABLE, tracking_uri
 from tests.support.command import Countersign
 from tests.support.forks import Forks, forks
 from tests.support.market import market
+from tests.support.secured import logged_in, secured
 
 
 class History(NamedTuple):
-    """A market with a signal: version 1 accepted and approved, then version 2 by force, accepted."""
+    """A market with a signal: version 1 accepted and approved, then version 2 by force, accepted.
+
+    From the approval on, MLflow was asked through a server that lets each role do its own alone."""
 
     countersign: Countersign
     problem: Path
@@ -35,8 +40,12 @@ def history(tmp_path_factory: pytest.TempPathFactory, prefect: str) -> History:
     problem = market(folder, "planted", signal=0.003)
     first = Countersign(folder / "state").json("retrain", problem)
     countersign = Countersign(folder / "state", prefect)
-    approve(countersign, "planted/1", "approver", code=0)
-    return History(countersign, problem, first, countersign.json("retrain", problem, "--force"))
+    with secured(countersign.home) as url:
+        countersign("roles", "mlflow", "--url", url, "planted")
+        served = {logins.SERVER: url}
+        approve(replace(countersign, extra=served | logged_in("approver")), "planted/1", "approver", code=0)
+        forced = replace(countersign, extra=served).json("retrain", problem, "--force")
+    return History(countersign, problem, first, forced)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tasks.domain import names
 from tests.support.accounts import FIRST_GROUP, USERS, separated
 from tests.support.command import CHECKOUT, Countersign
 from tests.support.market import market
@@ -210,7 +211,7 @@ def test_no_role_touches_another_s_evidence_or_key(desk: Desk) -> None:
         assert path.read_bytes() == before
         own.unlink()
     keys = {path.stem: path for path in (desk.home / "keys").glob("*.pem")}
-    assert set(keys) == {"owner", "steward", "trainer", "validator", "approver"}
+    assert set(keys) == set(names.ROLES)
     for role in USERS:
         said = opened_by(role, desk.home / "keys")
         readable = {Path(path).stem for path, what in said.items() if path.endswith(".pem") and what == "opened"}

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks import lake, snapshots, stewardship
+from tasks import journal, lake, snapshots, stewardship
 from tests.flows.conftest import History
 from tests.support import feed as feeds
 from tests.support.command import Countersign
@@ -75,8 +75,8 @@ def test_the_steward_decides_and_the_next_collection_follows(
     rows = {row["rule"]: row["id"] for row in countersign.json("quarantine", "list", "again")["rows"]}
     spike, lost = rows["reverting_spike"], rows["missing_field"]
     reason = ("--comment", "seen on the exchange's own tape", "--key")
-    refused = countersign("quarantine", "release", "again", spike, *reason, home / "keys" / "trainer.pem", code=2)
-    assert "--key: not the steward's key" in refused
+    refused = countersign("quarantine", "release", "again", spike, *reason, home / "keys" / "trainer.pem", code=5)
+    assert "development-trainer is trainer, not steward" in refused
     assert stewardship.decisions("again") == {}
     assert not starter.collect(spiked.problem, home)["new"]
     countersign("quarantine", "release", "again", spike, *reason, home / "keys" / "steward.pem")
@@ -87,10 +87,11 @@ def test_the_steward_decides_and_the_next_collection_follows(
     assert after["accounting"]["clean"] == after["accounting"]["collected"] - 1
     assert feeds.current("again") is not None
     assert stewardship.with_decisions("again")["decision"].to_list() == ["discard"]
-    edit(next(iter(sorted(stewardship.log_folder("again").iterdir()))))
+    signed = journal.read("again", journal.QUARANTINE)[0]
+    edit(journal.folder("again") / f"{signed.number:06d}.json")
     said = starter.start(spiked.problem, home).wait()
     assert said["code"] == 5
-    assert "log quarantine: entry 000001.json is altered" in said["error"]
+    assert f"journal: entry {signed.number:06d}.json is altered" in said["error"]
     assert snapshots.current("again").key == after["snapshot"]
 
 

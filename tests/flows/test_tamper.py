@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks import evidence
+from tasks import evidence, keys
 from tasks.domain import names
 from tests.flows.conftest import History
 
@@ -55,7 +55,7 @@ def resigned_by_trainer(home: Path) -> Callable[[], None]:
     envelope = evidence.load_envelope(path)
     assert envelope is not None
     envelope.signatures.clear()
-    envelope.create_signature(evidence.signer_from(home / "keys" / "trainer.pem"))
+    envelope.create_signature(keys.signer_from(home / "keys" / "trainer.pem"))
     path.write_text(json.dumps(envelope.to_dict()))
     return lambda: put_back(path, before)
 
@@ -67,19 +67,19 @@ def removed_link(home: Path) -> Callable[[], None]:
     return lambda: put_back(path, before)
 
 
-def forgotten_look(home: Path) -> Callable[[], None]:
-    """All looks, as if the lockbox were fresh."""
-    folder = home / "evidence" / "planted" / "looks"
-    aside = folder.with_name("looks-aside")
+def forgotten_journal(home: Path) -> Callable[[], None]:
+    """All events, as if the lockbox were fresh."""
+    folder = home / "evidence" / "planted" / "journal"
+    aside = folder.with_name("journal-aside")
     folder.rename(aside)
     return lambda: shutil.move(aside, folder)
 
 
-def rewritten_look(home: Path) -> Callable[[], None]:
+def rewritten_event(home: Path) -> Callable[[], None]:
     def unsigned(content: bytes) -> bytes:
         return json.dumps(json.loads(content) | {"signatures": []}).encode()
 
-    return edited(home / "evidence" / "planted" / "looks" / "000001.json", unsigned)
+    return edited(home / "evidence" / "planted" / "journal" / "000003.json", unsigned)
 
 
 def removed_approval(home: Path) -> Callable[[], None]:
@@ -170,11 +170,11 @@ CHANGES: list[tuple[Callable[[Path], Callable[[], None]], str]] = [
     (removed_link, "link backtest: missing"),
     (removed_approval, "link approve: missing"),
     (edited_layout, "layout release.layout: altered, or not signed by the owner's key"),
-    (moved_alias, "alias planted.live@champion: points to version 2, not authorised; the signed log says version 1"),
+    (moved_alias, "alias planted.live@champion: points to version 2, not authorised; the journal says version 1"),
     (edited_lockbox, "snapshot lockbox: version 0"),
     (edited_decision, "file decide/decision.json: altered"),
-    (forgotten_look, "log looks: does not hold the look that planted/1 had at its lockbox"),
-    (rewritten_look, "log looks: entry 000001.json is altered"),
+    (forgotten_journal, "is not in the journal; nothing tells when it was signed"),
+    (rewritten_event, "journal: entry 000003.json is altered"),
     (other_source, "version planted/1: registered from models:/"),
 ]
 

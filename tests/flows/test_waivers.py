@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tasks import candidates, decision, report, verification, waiving
+from tasks import candidates, decision, journal, report, verification, waiving
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
 from tasks.home import HOME_VARIABLE, tracking_uri
@@ -75,21 +75,22 @@ def waive(case: Case, figure: str = FIGURE, until: str = NEXT_MONTH, role: str =
 def test_a_waiver_is_for_a_failed_gate_that_may_be_waived_by_one_who_may(case: Case) -> None:
     assert not case.refused["accepted"]
     assert [each["figure"] for each in case.refused["findings"] if waiving.blocks(each)] == [FIGURE]
-    with pytest.raises(VerificationFailed, match="is the trainer's; only the approver may waive a gate"):
+    with pytest.raises(VerificationFailed, match="trainer, not approver; only the approver may waive a gate"):
         waive(case, role=names.TRAINER)
-    with pytest.raises(VerificationFailed, match="is the validator's; only the approver may waive a gate"):
+    with pytest.raises(VerificationFailed, match="validator, not approver; only the approver may waive a gate"):
         waive(case, role=names.VALIDATOR)
     with pytest.raises(UsageError, match="no blocking gate of alpha-v1 on it failed"):
         waive(case, figure="lockbox.hit_rate")
     for until in (TODAY - timedelta(days=1), TODAY + timedelta(days=400)):
         with pytest.raises(UsageError, match="expected a date from"):
             waive(case, until=until.isoformat())
-    assert not (case.folder.parent / "waivers").exists()
+    assert journal.read("planted", journal.WAIVER) == []
 
 
 def test_the_decision_is_made_anew_and_never_called_a_pass(case: Case) -> None:
     given = waive(case)
-    assert given["entry"] == 1
+    [signed] = journal.read("planted", journal.WAIVER)
+    assert (given["entry"], given["by"]) == (signed.number, "development-approver")
     assert verification.verify(MODEL).decision == "refused", "a waiver alone changes no decision"
 
     anew = case.strict.json("promote", MODEL)
@@ -120,7 +121,7 @@ def put_aside(path: Path) -> Callable[[], object]:
 @pytest.mark.parametrize(
     ("pattern", "named"),
     [
-        ("waivers", "log waivers: has 0 entries, the decision on planted/2 was made with 1"),
+        ("journal", "link collect: collect."),
         ("*-2/superseded", "earlier link decide: "),
     ],
 )
@@ -135,10 +136,11 @@ def test_what_it_rests_on_is_missed(case: Case, pattern: str, named: str) -> Non
 
 
 def test_an_altered_waiver_is_named(case: Case) -> None:
-    path = case.folder.parent / "waivers" / "000001.json"
+    [signed] = journal.read("planted", journal.WAIVER)
+    path = journal.folder("planted") / f"{signed.number:06d}.json"
     before = path.read_bytes()
     path.write_text(json.dumps(json.loads(before) | {"signatures": []}))
     try:
-        assert any("log waivers: entry 000001.json is altered" in said for said in verification.verify(MODEL).faults)
+        assert any(f"journal: entry {path.name} is altered" in said for said in verification.verify(MODEL).faults)
     finally:
         path.write_bytes(before)

@@ -36,13 +36,14 @@ def test_every_stage_is_recorded_below_its_retrain_though_no_server_was_running(
 @pytest.mark.parametrize("role", ["trainer", "validator", "steward", "owner"])
 def test_no_other_role_can_approve(history: History, role: str) -> None:
     said = approve(history.countersign, "planted/1", role, code=5)
-    assert f"is the {role}'s; only the approver may approve" in said
+    whose = "belongs to nobody who is listed" if role == "owner" else f"development-{role} is {role}, not approver"
+    assert f"{whose}; only the approver may approve" in said
 
 
 def test_approver_makes_champion(history: History) -> None:
     checked = history.countersign.json("verify", "planted.live/1")
     assert checked["faults"] == []
-    assert checked["approved"]
+    assert checked["standing"] == "approved by development-approver"
     assert checked["aliases"] == {"planted.live@champion": 1}
 
 

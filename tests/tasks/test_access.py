@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks import access, accounts, lake
+from tasks import access, accounts, lake, logins
 from tasks.accounts import Accounts
 from tasks.domain.errors import UsageError
 from tests.support.accounts import USERS, separated
@@ -39,6 +39,30 @@ def test_a_role_with_credentials_of_its_own_finds_no_others_in_its_environment(s
     (state / "keys" / "trainer.lake.json").write_text("{}")
     assert access.start("train", "p", {"AWS_SECRET_ACCESS_KEY": "x"}).environment == {"COUNTERSIGN_ROLE": "trainer"}
     assert "AWS_SECRET_ACCESS_KEY" in access.start("validate", "p", {"AWS_SECRET_ACCESS_KEY": "x"}).environment
+
+
+def test_a_stage_is_handed_its_own_role_s_login_to_mlflow_and_nobody_else_s(state: Path) -> None:
+    for role in ("trainer", "validator"):
+        logins.ensure(logins.role_path(role), role)
+    caller = {logins.SERVER: "http://h", logins.USERNAME: "ada", logins.PASSWORD: "ada's", "MLFLOW_TRACKING_TOKEN": "t"}
+    given = access.start("train", "p", caller).environment
+    own = logins.read(logins.role_path("trainer"))
+    role = {"COUNTERSIGN_ROLE": "trainer"}
+    assert given == {logins.SERVER: "http://h", logins.USERNAME: "trainer", logins.PASSWORD: own.password} | role
+    assert access.start("retrain", "p", caller).environment == caller
+    assert (
+        access.start("train", "p", {logins.SERVER: "sqlite:///x"}).environment == {logins.SERVER: "sqlite:///x"} | role
+    )
+
+
+@as_root
+def test_logins_belong_to_the_role_or_to_root(state: Path, who: Accounts) -> None:
+    for path, name in ((logins.role_path("trainer"), "trainer"), (logins.person_path("ada"), "ada")):
+        logins.ensure(path, name)
+    os.chown(logins.person_path("ada"), who.users["auditor"], who.own["auditor"])
+    access.apply(who, "p")
+    assert facts(logins.role_path("trainer")) == (who.users["trainer"], who.own["trainer"], 0o600)
+    assert facts(logins.person_path("ada")) == (0, 0, 0o600)
 
 
 def test_the_groups_of_a_role_are_those_of_what_it_reads(who: Accounts) -> None:

@@ -1,4 +1,4 @@
-"""The line of champions comes from the signed log, and what is known of each from its signed files."""
+"""The line of champions comes from the journal, and what is known of each from its signed files."""
 
 import json
 import math
@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, cast
 import pandas as pd
 import pytest
 
-from tasks import aliases, champions, evidence, models
+from tasks import aliases, champions, journal, models
 from tasks.candidates import Candidate
 from tasks.cases import Case, on_lockbox
 from tasks.configuration import load_problem
 from tasks.domain import names
 from tasks.domain.bars import wide
+from tasks.domain.errors import VerificationFailed
 from tasks.domain.gates import Policy, parse_policy
 from tasks.domain.lockbox import champion
 from tests.support import market
@@ -21,21 +22,26 @@ from tests.support.market import canonical
 LIVE = names.live("alpha")
 
 
+def sign(*move: Any) -> None:
+    journal.append("alpha", journal.ALIAS, aliases.Move(*move)._asdict())
+
+
 @pytest.mark.usefixtures("state")
 def test_a_line_is_what_was_signed_and_going_back_takes_it_back() -> None:
     def moved(*candidates: str) -> list[str]:
         for number, each in enumerate(candidates, start=1):
-            evidence.sign_alias("alpha", LIVE, names.CHAMPION, number, each, None)
+            sign(LIVE, names.CHAMPION, number, each)
         return aliases.line("alpha", LIVE, names.CHAMPION)
 
     assert moved() == []
     assert moved("first", "second", "third") == ["first", "second", "third"]
-    evidence.sign_alias("alpha", LIVE, names.SHADOW, 4, "in shadow", None)
+    sign(LIVE, names.SHADOW, 4, "in shadow")
     assert moved("second") == ["first", "second"], "the third is no part of what led here"
     assert moved("fourth") == ["first", "second", "fourth"]
-    path = max(evidence.alias_log("alpha").glob("*.json"))
+    path = max(journal.folder("alpha").glob("*.json"))
     path.write_bytes(path.read_bytes().replace(b'"sig"', b'"gis"'))
-    assert aliases.line("alpha", LIVE, names.CHAMPION) == ["first", "second"], "an altered entry does not count"
+    with pytest.raises(VerificationFailed, match=r"journal: entry 000006\.json is altered"):
+        aliases.line("alpha", LIVE, names.CHAMPION)
 
 
 class Past(NamedTuple):

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from tasks import evidence, looks
+from tasks import journal, looks, register
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
@@ -52,11 +52,10 @@ def asked(number: int, first: str = "2020-01-01", as_of: str = "2020-12-31", **t
 def test_a_candidate_looks_once_however_often_it_is_validated() -> None:
     assert looks.record(asked(1)) == []
     assert looks.record(asked(1)) == []
-    [entry] = looks.entries("alpha")
-    assert (entry["candidate"], entry["first"], entry["last"]) == ("1", "2020-01-01", "2020-12-31")
-    content = next(looks.log_folder("alpha").glob("*.json")).read_bytes()
-    assert evidence.signed_entry(content, looks.PAYLOAD, names.VALIDATOR) is not None
-    assert evidence.signed_entry(content, looks.PAYLOAD, names.TRAINER) is None
+    [event] = looks.entries("alpha")
+    told = (event.content["candidate"], event.content["first"], event.content["last"])
+    assert told == ("1", "2020-01-01", "2020-12-31")
+    assert event.entry.public in register.load().publics(names.VALIDATOR)
 
 
 def test_a_look_learns_of_those_before_it_and_of_no_later_ones() -> None:
@@ -69,11 +68,11 @@ def test_a_look_learns_of_those_before_it_and_of_no_later_ones() -> None:
 
 def test_a_broken_log_takes_no_look() -> None:
     looks.record(asked(1))
-    path = next(looks.log_folder("alpha").glob("*.json"))
+    path = next(journal.folder("alpha").glob("*.json"))
     path.write_bytes(path.read_bytes().replace(b"payload", b"payl0ad"))
     with pytest.raises(VerificationFailed, match=r"entry 000001\.json is altered"):
         looks.record(asked(2))
-    assert len(list(looks.log_folder("alpha").glob("*.json"))) == 1
+    assert len(list(journal.folder("alpha").glob("*.json"))) == 1
 
 
 def test_a_look_that_was_told_of_must_be_in_the_log() -> None:

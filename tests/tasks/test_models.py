@@ -155,6 +155,17 @@ def test_a_model_names_the_columns_and_the_packages_it_needs(tmp_path: Path) -> 
     assert [line.split("==")[0] for line in map(str, models.requirements("forest"))][-2:] == ["scikit-learn", "skops"]
 
 
+def test_what_no_lock_fixes_is_not_in_a_model(tmp_path: Path) -> None:
+    spec = {"features": ["price_only"], "columns": ["return_1"], "inputs": ["close"], "family": "ridge"}
+    models.save(tmp_path / "model", spec, {"parameters.json": b"{}"})
+    made = yaml.safe_load((tmp_path / "model" / "python_env.yaml").read_text())
+    assert made["build_dependencies"] == ["pip", "setuptools", "wheel"]
+    python, pip, packages = yaml.safe_load((tmp_path / "model" / "conda.yaml").read_text())["dependencies"]
+    assert (python, pip) == (f"python={made['python']}", "pip")
+    assert packages["pip"] == (tmp_path / "model" / "requirements.txt").read_text().splitlines()
+    assert "model_size_bytes" not in (tmp_path / "model" / "MLmodel").read_text()
+
+
 def test_a_model_whose_packages_are_missing_is_refused_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from tasks import evidence, verification, waivers, waiving
+from tasks import journal, keys, register, verification, waivers, waiving
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
@@ -47,16 +47,16 @@ def asked(number: int) -> Candidate:
 
 def give(number: int, figure: str = "backtest.max_drawdown") -> Waiver:
     given = Waiver(figure=figure, until="2026-06-30", by="ada", reason="hedged", entry=0)
-    return waivers.append(asked(number), given, evidence.signer(names.APPROVER))
+    return waivers.append(asked(number), given, keys.signer(names.APPROVER))
 
 
 def test_a_waiver_is_its_candidate_s_and_signed_by_the_approver() -> None:
     assert [give(1).entry, give(2).entry] == [1, 2]
     known = waivers.standing(asked(2), date(2026, 1, 1))
     assert (known.entries, [each.entry for each in known.waived.given]) == (2, [2])
-    content = (waivers.log_folder("alpha") / "000001.json").read_bytes()
-    assert evidence.signed_entry(content, waivers.PAYLOAD, names.APPROVER) is not None
-    assert evidence.signed_entry(content, waivers.PAYLOAD, names.VALIDATOR) is None
+    assert waivers.entries("alpha")[0].entry.public in register.load().publics(names.APPROVER)
+    with pytest.raises(VerificationFailed, match="development-validator is validator, not approver"):
+        journal.append("alpha", journal.WAIVER, {}, keys.signer(names.VALIDATOR))
 
 
 def test_a_decision_knows_what_was_given_before_it_and_no_more() -> None:
@@ -76,10 +76,10 @@ def test_a_log_cut_short_or_altered_is_seen() -> None:
     give(1)
     give(1, "backtest.turnover")
     decision = waivers.standing(asked(1), date(2026, 1, 1)).told
-    last = waivers.log_folder("alpha") / "000002.json"
+    last = journal.folder("alpha") / "000002.json"
     content = last.read_bytes()
     last.unlink()
-    with pytest.raises(VerificationFailed, match="has 1 entries, the decision on alpha/1 was made with 2"):
+    with pytest.raises(VerificationFailed, match="has 1 waivers, the decision on alpha/1 was made with 2"):
         waivers.standing_then(asked(1), decision)
     last.write_bytes(content.replace(b"payload", b"payl0ad"))
     with pytest.raises(VerificationFailed, match=r"entry 000002\.json is altered"):

@@ -1,0 +1,454 @@
+"""An attacker who owns MLflow's database, the artifact store and the folder of evidence, but no key: what is seen?
+
+A real market is retrained twice by the command users run; version 1 is approved. Then, one at a time, single random
+changes are made and taken back: metrics, params, tags, descriptions, aliases, runs and versions in MLflow's database;
+bytes, ends and names of artifacts; links, layouts, entries of the journal and of the register, their order and their
+ends; old approvals replayed, evidence of one version put under another, the clock set back. After each, the versions
+are verified as the reconciler does it. A change counts as detected if anything is said, and as named right if the first
+thing said names what was changed. Beside it stands what MLflow alone tells (every run and version can be read, every
+model loads). Prints a table and, as its last line, one JSON object.
+"""
+
+import argparse
+import base64
+import json
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CHECKOUT = Path(__file__).parents[1]
+sys.path.insert(0, str(CHECKOUT))
+
+NAME, LIVE = "planted", "planted.live"
+Undo = Callable[[], object]
+
+
+class Change(NamedTuple):
+    """What was changed, in words; `names`: any of these in the first thing that is said names it."""
+
+    what: str
+    names: tuple[str, ...]
+
+
+class World:
+    """The state folder under attack."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.database = home / "mlflow.db"
+        self.evidence = home / "evidence" / NAME
+        self.journal = self.evidence / "journal"
+        self.folders = sorted(path for path in self.evidence.glob("*-*") if path.is_dir())
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        with sqlite3.connect(self.database) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def change(self, query: str, *values: Any) -> None:
+        with sqlite3.connect(self.database) as connection:
+            assert connection.execute(query, values).rowcount != 0, query
+
+    def entries(self) -> list[Path]:
+        return sorted(self.journal.glob("*.json"))
+
+    def of(self, number: int) -> Path:
+        """The folder of evidence of a version."""
+        query = "select value from model_version_tags where name = ? and version = ? and key = 'countersign.candidate'"
+        [(candidate,)] = self.rows(query, NAME, number)
+        return self.evidence / str(candidate)
+
+    def artifacts(self) -> list[Path]:
+        """Files that were signed: what MLflow itself writes when somebody loads a model is none of them."""
+        stages = (self.home / "artifacts" / NAME).rglob("*")
+        return sorted(path for path in stages if path.is_file() and path.name != "registered_model_meta")
+
+
+def retrained(folder: Path) -> Path:
+    """A home with two accepted versions, the first approved; made once where the folder is kept."""
+    home = folder / "home"
+    if (folder / "ready").exists():
+        return home
+    from tests.support.market import market
+
+    problem = market(folder, NAME, signal=0.003)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_"))}
+    environment |= {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_ANCHORS": str(folder / "anchors")}
+    key = home / "keys" / "approver.pem"
+    for arguments in (
+        ("retrain", str(problem)),
+        ("approve", f"{NAME}/1", "--role", "approver", "--key", str(key), "--comment", "read"),
+        ("retrain", str(problem), "--force"),
+    ):
+        print(f"  countersign {' '.join(arguments[:2])}", flush=True)
+        command = [sys.executable, "-m", "flows.cli", *arguments]
+        subprocess.run(command, cwd=CHECKOUT, env=environment, check=True, capture_output=True)
+    (folder / "ready").touch()
+    return home
+
+
+# --- changes: each makes one and returns what it was --------------------------------------------------------
+
+
+def metric(world: World, rng: random.Random) -> Change:
+    run, key, value = rng.choice(world.rows("select run_uuid, key, value from latest_metrics where is_nan = 0"))
+    for table in ("latest_metrics", "metrics"):
+        world.change(f"update {table} set value = ? where run_uuid = ? and key = ?", value + 0.01, run, key)
+    return Change(f"metric {key}", (f"metric {key}:", f": {key}: MLflow shows"))
+
+
+def dropped_metric(world: World, rng: random.Random) -> Change:
+    run, key = rng.choice(world.rows("select run_uuid, key from latest_metrics"))
+    world.change("delete from latest_metrics where run_uuid = ? and key = ?", run, key)
+    return Change(f"metric {key} deleted", (f"metric {key}:", f": {key}: MLflow shows"))
+
+
+def param(world: World, rng: random.Random) -> Change:
+    run, key = rng.choice(world.rows("select run_uuid, key from params"))
+    world.change("update params set value = value || '1' where run_uuid = ? and key = ?", run, key)
+    return Change(f"param {key}", (f"param {key}:", f": {key}: MLflow shows", "gone from MLflow"))
+
+
+def tag(world: World, rng: random.Random) -> Change:
+    """A tag of a stage's own run."""
+    own = "select t.run_uuid, t.key from tags t where t.key like 'countersign.%' and not exists "
+    own += "(select 1 from tags k where k.run_uuid = t.run_uuid and k.key = 'countersign.kind')"
+    run, key = rng.choice(world.rows(own))
+    world.change("update tags set value = value || 'x' where run_uuid = ? and key = ?", run, key)
+    return Change(f"tag {key}", (f"tag {key}:",))
+
+
+def note(world: World, rng: random.Random) -> Change:
+    [(run,), *_] = world.rows("select run_uuid from tags where key = 'mlflow.note.content' order by random()")
+    world.change("update tags set value = 'all is well' where run_uuid = ? and key = 'mlflow.note.content'", run)
+    return Change("note of a run", ("tag mlflow.note.content:",))
+
+
+def description(world: World, rng: random.Random) -> Change:
+    number = rng.choice((1, 2))
+    world.change("update model_versions set description = 'approved' where name = ? and version = ?", NAME, number)
+    return Change("description of a version", ("its description in MLflow",))
+
+
+def version_tag(world: World, rng: random.Random) -> Change:
+    key = rng.choice(("countersign.decision", "countersign.candidate"))
+    number = rng.choice((1, 2))
+    query = "update model_version_tags set value = 'refused' where name = ? and version = ? and key = ?"
+    world.change(query, NAME, number, key)
+    return Change(f"tag {key} of a version", (f"its {key} in MLflow", "no evidence", "no version in MLflow"))
+
+
+def alias(world: World, rng: random.Random) -> Change:
+    model, name, version = rng.choice(world.rows("select name, alias, version from registered_model_aliases"))
+    query = "update registered_model_aliases set version = ? where name = ? and alias = ?"
+    world.change(query, 3 - version, model, name)
+    return Change(f"alias {name}", (f"alias {model}@{name}:",))
+
+
+def dropped_alias(world: World, rng: random.Random) -> Change:
+    model, name = rng.choice(world.rows("select name, alias from registered_model_aliases"))
+    world.change("delete from registered_model_aliases where name = ? and alias = ?", model, name)
+    return Change(f"alias {name} removed", (f"alias {model}@{name}:",))
+
+
+def own_alias(world: World, rng: random.Random) -> Change:
+    model = rng.choice((NAME, LIVE))
+    world.change("insert into registered_model_aliases (alias, version, name) values ('pilot', 1, ?)", model)
+    return Change("alias pilot made", (f"alias {model}@pilot:",))
+
+
+def deleted_run(world: World, rng: random.Random) -> Change:
+    (run,) = rng.choice(world.rows("select run_uuid from runs"))
+    world.change("update runs set lifecycle_stage = 'deleted' where run_uuid = ?", run)
+    return Change("run deleted", ("run lifecycle:", "gone from MLflow"))
+
+
+def other_source(world: World, rng: random.Random) -> Change:
+    sources = dict(world.rows("select version, source from model_versions where name = ?", NAME))
+    number = rng.choice((1, 2))
+    query = "update model_versions set source = ? where name = ? and version = ?"
+    world.change(query, sources[3 - number], NAME, number)
+    return Change("source of a version", (f"version {NAME}/{number}: registered from",))
+
+
+def deleted_version(world: World, rng: random.Random) -> Change:
+    model = rng.choice((NAME, LIVE))
+    number = rng.choice((1, 2))
+    for table in ("registered_model_aliases", "model_version_tags", "model_versions"):
+        with sqlite3.connect(world.database) as connection:
+            connection.execute(f"delete from {table} where name = ? and version = ?", (model, number))
+    return Change(f"version of {model} deleted", ("no version in MLflow", "no such model version", "removed;"))
+
+
+def byte(world: World, rng: random.Random) -> Change:
+    path = rng.choice([path for path in world.artifacts() if path.stat().st_size])
+    content = bytearray(path.read_bytes())
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(bytes(content))
+    return Change(f"byte of {path.name}", (path.name,))
+
+
+def truncated(world: World, rng: random.Random) -> Change:
+    path = rng.choice([path for path in world.artifacts() if path.stat().st_size > 1])
+    path.write_bytes(path.read_bytes()[: -rng.randrange(1, path.stat().st_size)])
+    return Change(f"end of {path.name}", (path.name,))
+
+
+def removed(world: World, rng: random.Random) -> Change:
+    path = rng.choice(world.artifacts())
+    path.unlink()
+    return Change(f"{path.name} removed", (path.name,))
+
+
+def added(world: World, rng: random.Random) -> Change:
+    path = rng.choice(world.artifacts()).with_name("extra.txt")
+    path.write_text("trust me")
+    return Change("file added", ("extra.txt", "joined by another file"))
+
+
+def link(world: World, rng: random.Random) -> Change:
+    """A byte of what a link says."""
+    path = rng.choice([path for folder in world.folders for path in sorted(folder.glob("*.link"))])
+    inside(path, rng)
+    return Change("link", (f"link {path.name.partition('.')[0]}:",))
+
+
+def unsigned_link(world: World, rng: random.Random) -> Change:
+    path = rng.choice([path for folder in world.folders for path in sorted(folder.glob("*.link"))])
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"signatures": []}))
+    return Change("signature of a link", (f"link {path.name.partition('.')[0]}:",))
+
+
+def dropped_link(world: World, rng: random.Random) -> Change:
+    path = rng.choice([path for folder in world.folders for path in sorted(folder.glob("*.link"))])
+    path.unlink()
+    return Change("link removed", (f"link {path.name.partition('.')[0]}:",))
+
+
+def layout(world: World, rng: random.Random) -> Change:
+    path = rng.choice([path for folder in world.folders for path in sorted(folder.glob("*.layout"))])
+    inside(path, rng)
+    return Change("layout", (f"layout {path.name}:",))
+
+
+def replayed(world: World, rng: random.Random) -> Change:
+    """The approval of version 1 beside the links of version 2."""
+    first, second = world.of(1), world.of(2)
+    for path in (*first.glob("approve.*.link"), first / "release.layout"):
+        shutil.copy(path, second / path.name)
+    world.change("update registered_model_aliases set version = 2 where name = ? and alias = 'champion'", LIVE)
+    return Change("approval replayed", ("link approve:", f"alias {LIVE}@champion:"))
+
+
+def swapped(world: World, rng: random.Random) -> Change:
+    """The whole evidence of one version under another."""
+    first, second = world.of(1), world.of(2)
+    aside = first.with_name("aside")
+    first.rename(aside)
+    second.rename(first)
+    aside.rename(second)
+    return Change("evidence swapped", ("link ", "layout "))
+
+
+def entry(world: World, rng: random.Random) -> Change:
+    path = rng.choice(world.entries())
+    inside(path, rng)
+    return Change("entry of the journal", (f"journal: entry {path.name}",))
+
+
+def dropped_entry(world: World, rng: random.Random) -> Change:
+    path = rng.choice(world.entries()[:-1])
+    path.unlink()
+    return Change("entry removed", (f"journal: entry {int(path.stem) + 1:06d}.json",))
+
+
+def reordered(world: World, rng: random.Random) -> Change:
+    paths = world.entries()
+    at = rng.randrange(len(paths) - 1)
+    one, two = paths[at].read_bytes(), paths[at + 1].read_bytes()
+    paths[at].write_bytes(two)
+    paths[at + 1].write_bytes(one)
+    return Change("entries in another order", (f"journal: entry {paths[at].name}",))
+
+
+def cut(world: World, rng: random.Random) -> Change:
+    """The newest entries gone, and with them nothing else."""
+    paths = world.entries()
+    count = rng.randrange(1, 6)
+    for path in paths[-count:]:
+        path.unlink()
+    return Change("journal cut short", (f"journal: entry {paths[-count].name}",))
+
+
+def repeated_entry(world: World, rng: random.Random) -> Change:
+    paths = world.entries()
+    path = paths[-1].with_name(f"{len(paths) + 1:06d}.json")
+    path.write_bytes(rng.choice(paths).read_bytes())
+    return Change("old entry written again", (f"journal: entry {path.name}",))
+
+
+def listed(world: World, rng: random.Random) -> Change:
+    """Oneself among the people in the register."""
+    path = world.home / "register" / "000001.json"
+    envelope = json.loads(path.read_text())
+    said = json.loads(base64.b64decode(envelope["payload"]))
+    [person] = [each for each in said["people"]["people"] if each["name"] == "development-approver"]
+    person["keys"].append({"public": "ab" * 32})
+    envelope["payload"] = base64.b64encode(json.dumps(said).encode()).decode()
+    path.write_text(json.dumps(envelope))
+    return Change("register", ("register: entry 000001.json",))
+
+
+CHANGES: tuple[Callable[[World, random.Random], Change], ...] = (
+    *(metric, dropped_metric, param, tag, note, description, version_tag, alias, dropped_alias, own_alias),
+    *(deleted_run, other_source, deleted_version, byte, truncated, removed, added),
+    *(link, unsigned_link, dropped_link, layout, replayed, swapped),
+    *(entry, dropped_entry, reordered, cut, repeated_entry, listed),
+)
+
+
+def inside(path: Path, rng: random.Random) -> None:
+    """Change a letter of what an envelope says."""
+    envelope = json.loads(path.read_text())
+    payload = bytearray(base64.b64decode(envelope["payload"]))
+    letters = [at for at, each in enumerate(payload) if chr(each).isalnum()]
+    at = rng.choice(letters)
+    payload[at] = ord("b") if payload[at] != ord("b") else ord("c")
+    path.write_text(json.dumps(envelope | {"payload": base64.b64encode(bytes(payload)).decode()}))
+
+
+# --- what is seen -------------------------------------------------------------------------------------------
+
+
+def said() -> list[str]:
+    """All that the reconciler finds."""
+    from tasks import reconciling
+    from tasks.domain.errors import CountersignError
+
+    try:
+        return [each.what for each in reconciling.compare(NAME, every=True)]
+    except CountersignError as fault:
+        return [str(fault)]
+
+
+def plain() -> str:
+    """What MLflow by itself shows of its runs and versions and whether each model loads: a fault, or what was read."""
+    import mlflow
+
+    from tasks import ledger
+
+    client = ledger.client()
+    try:
+        for model in (NAME, LIVE):
+            for version in ledger.versions(model):
+                client.get_run(version.run_id)
+                mlflow.pyfunc.load_model(f"models:/{model}/{version.version}")
+    except Exception as fault:  # noqa: BLE001 - whatever stops it, somebody sees it
+        return f"{type(fault).__name__}: {fault}"[:200]
+    return ""
+
+
+def clock_set_back() -> bool:
+    """Whether an approval dated back, such as with a key that has expired, is refused."""
+    from tasks import journal
+    from tasks.domain.errors import UsageError
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> datetime:
+            return datetime.now(tz) - timedelta(days=400)
+
+    kept = journal.datetime
+    journal.datetime = Clock  # type: ignore[misc]
+    try:
+        journal.append(NAME, journal.REJECTION, {"comment": "long ago", "candidate": "none"})
+    except UsageError as fault:
+        return str(fault).startswith("clock:")
+    finally:
+        journal.datetime = kept  # type: ignore[misc]
+    return False
+
+
+@contextmanager
+def attacked(world: World, kept: Path) -> Iterator[None]:
+    """The state as it was before, afterwards."""
+    try:
+        yield
+    finally:
+        for part in ("evidence", "register", "artifacts"):
+            shutil.rmtree(world.home / part)
+            shutil.copytree(kept / part, world.home / part)
+        copy_database(kept / "mlflow.db", world.database)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """As a transaction, since MLflow's own connections to it stay open."""
+    with closing(sqlite3.connect(source)) as read, closing(sqlite3.connect(target)) as written:
+        read.backup(written)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--changes", type=int, default=348, help="how many, evenly over the kinds")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--keep", type=Path, help="a folder whose retrained versions are used again")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = given.keep or Path(scratch)
+        folder.mkdir(parents=True, exist_ok=True)
+        print("Two versions are trained, the first approved", flush=True)
+        home = retrained(folder.resolve())
+        os.environ |= {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_ANCHORS": str(home.parent / "anchors")}
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        measure(World(home), Path(scratch) / "as-it-was", given.changes, given.seed)
+
+
+def measure(world: World, kept: Path, changes: int, seed: int) -> None:
+    from tasks.home import prepare
+
+    prepare()
+    for part in ("evidence", "register", "artifacts"):
+        shutil.copytree(world.home / part, kept / part)
+    copy_database(world.database, kept / "mlflow.db")
+    assert said() == [], said()
+    assert plain() == "", plain()
+    rng = random.Random(seed)
+    made, seen, right, alone = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    missed: dict[str, list[str]] = defaultdict(list)
+    for number in range(changes):
+        kind = CHANGES[number % len(CHANGES)]
+        with attacked(world, kept):
+            change, name = kind(world, rng), kind.__name__
+            found, shown = said(), plain()
+            made[name] += 1
+            seen[name] += bool(found)
+            right[name] += bool(found) and any(each in found[0] for each in change.names)
+            alone[name] += bool(shown)
+            if not found or not any(each in found[0] for each in change.names):
+                missed[name].append(f"{change.what}: {found[:1]}")
+        if (number + 1) % len(CHANGES) == 0:
+            print(f"  {number + 1} of {changes}", flush=True)
+    made["clock"] += 1
+    held = clock_set_back()
+    seen["clock"] += held
+    right["clock"] += held
+    print(f"\n{'change':>16}  made  detected  named right  by MLflow alone")
+    for name in made:
+        print(f"{name:>16}  {made[name]:4}  {seen[name]:8}  {right[name]:11}  {alone[name]:15}")
+        for each in missed[name][:3]:
+            print(f"{'':>16}  ✗ {each}")
+    total = {"changes": made, "detected": seen, "named_right": right, "plain_mlflow_detected": alone}
+    print(json.dumps({name: counted.total() for name, counted in total.items()}))
+
+
+if __name__ == "__main__":
+    main()
