@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -59,6 +60,15 @@ def date_or_none(text: str | None, option: str = "--as-of") -> str | None:
         return None if text is None else date.fromisoformat(text).isoformat()
     except ValueError:
         raise UsageError(f"{option} {text!r}: expected a date like 2022-12-28") from None
+
+
+def time_or_none(text: str | None) -> datetime | None:
+    """A moment in UTC, where no other zone is given."""
+    try:
+        found = None if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--at {text!r}: expected a time like 2026-11-20T16:00 (UTC)") from None
+    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def path_or_none(data: str | None) -> str | None:
@@ -225,11 +235,27 @@ def reconcile(problem: ProblemName, as_json: Json = False) -> None:
 
 
 @app.command()
-def history(problem: ProblemName, as_json: Json = False) -> None:
-    """Print who did, approved and promoted what, and when."""
+def history(
+    problem: ProblemName,
+    at: Annotated[str | None, typer.Option(metavar="TIME", help="What was live then (UTC): 2026-11-20T16:00.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print who did, approved and promoted what, and when; or what was live at a time."""
+    moment = time_or_none(at)
     from tasks import past
 
-    show(past.history(problem), as_json, screen.history)
+    if moment is not None:
+        show(past.live(problem, moment), as_json, screen.live)
+    else:
+        show(past.history(problem), as_json, screen.history)
+
+
+@app.command()
+def controls(problem: ProblemName, as_json: Json = False) -> None:
+    """Print which of a supervisor's controls have evidence today (docs/controls.md)."""
+    from tasks import controls
+
+    show(controls.controls(problem), as_json, screen.controls)
 
 
 @app.command()
@@ -253,24 +279,49 @@ def waive(
 @app.command()
 def report(
     model: Reference,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a copy of the page there.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a copy of the verdict's page there.")] = None,
+    audit: Annotated[Path | None, typer.Option(metavar="DIR", help="Write the audit report there.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the verdict in plain words, every gate, and where its page with pictures lies."""
+    """Print the verdict in plain words and every gate; make the audit report, HTML and PDF."""
     from tasks import report
 
-    show(report.report(model, out), as_json, screen.reported)
+    show(report.report(model, out, audit), as_json, screen.reported)
 
 
 @app.command()
-def verify(model: Reference, as_json: Json = False) -> None:
-    """Check a version's whole evidence; exit 5 if anything is broken."""
-    from tasks import verification
+def verify(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL/VERSION]", help="For example sp500_alpha/1.")] = None,
+    bundle: Annotated[Path | None, typer.Option(metavar="DIR", help="Check a bundle instead, offline.")] = None,
+    owner_key: Annotated[Path | None, typer.Option(metavar="FILE", help="The owner's public key (PEM).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Check a version's whole evidence, or that of a bundle; exit 5 if anything is broken."""
+    if (model is None) == (bundle is None):
+        raise UsageError("give MODEL/VERSION, for example sp500_alpha/1, or --bundle DIR")
+    if bundle is not None:
+        from tasks import bundles
 
-    checked = verification.verify(model)
+        checked = bundles.verify(bundle, owner_key)
+    else:
+        from tasks import verification
+
+        checked = verification.verify(str(model))
     show(checked._asdict(), as_json, screen.verified)
     if checked.faults:
         raise SystemExit(5)
+
+
+@app.command()
+def bundle(
+    model: Reference,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new folder.")],
+    as_json: Json = False,
+) -> None:
+    """Put a version's whole evidence into a folder that can be carried away and checked anywhere."""
+    from tasks import bundles
+
+    show(bundles.export(model, out), as_json, screen.bundled)
 
 
 @app.command()

@@ -153,6 +153,8 @@ def reported(result: dict[str, Any]) -> None:
     verdict(result)
     state = "signed with the decision" if result["signed"] else "made anew of signed files, not signed itself"
     out.print(f"Page ({state}): {result['page']}", soft_wrap=True)
+    out.print(f"Audit report, {len(result['answers'])} questions answered: {result['audit']['html']}", soft_wrap=True)
+    out.print(f"The same as a PDF: {result['audit']['pdf']}", soft_wrap=True)
 
 
 def approved(result: dict[str, Any]) -> None:
@@ -184,6 +186,32 @@ def history(result: dict[str, Any]) -> None:
         table.add_row(str(each["number"]), when, each["by"], each["kind"], each["about"], escape(each["said"]))
     out.print(table)
     out.print(f"head {result['head']}", style="dim", soft_wrap=True)
+
+
+def live(result: dict[str, Any]) -> None:
+    """What was champion at a time."""
+    if result["version"] is None:
+        out.print(f"At {result['at']} {result['problem']} had no champion")
+        return
+    until = result["until"] or "now"
+    out.print(f"At {result['at']} [bold]{result['model']}/{result['version']}[/] was champion", soft_wrap=True)
+    out.print(
+        f"  from {result['since']} until {until}, by {result['by']}; candidate {result['candidate']}", soft_wrap=True
+    )
+    out.print(f"  its bytes are those that were approved: {escape(result['bytes_now'])}", soft_wrap=True)
+
+
+def controls(result: dict[str, Any]) -> None:
+    """Each control, whether it has evidence today, and where."""
+    table = Table(title=f"Controls, for {result['model']}", title_justify="left")
+    for name in ("", "must be evidenced", "today", "where, or what is missing"):
+        table.add_column(name, overflow="fold")
+    colours = {"yes": "green", "partly": "yellow", "no": "red"}
+    for each in result["controls"]:
+        state = f"[{colours[each['state']]}]{each['state']}[/]"
+        table.add_row(each["id"], each["asks"], state, escape(each["where"]))
+    out.print(table)
+    out.print(", ".join(f"{state}: {count}" for state, count in result["counts"].items()))
 
 
 def backtested(result: dict[str, Any]) -> None:
@@ -242,6 +270,17 @@ def verified(result: dict[str, Any]) -> None:
         out.print(f"  [yellow]warning[/] {escape(said)}", soft_wrap=True)
     if result["development"]:
         out.print("  signed with development keys kept beside the data (docs/architecture.md, Keys)", style="dim")
+
+
+def bundled(result: dict[str, Any]) -> None:
+    out.print(
+        f"[bold green]{result['model']}: bundled[/], {result['files']} files, {result['bytes'] / 1e6:.1f} MB; the "
+        f"journal's head is {result['head']}",
+        soft_wrap=True,
+    )
+    out.print("Tables of data are not in it, their signed digests are. To check it, with the owner's public key:")
+    for command in result["commands"].values():
+        out.print(f"  {escape(command)}", soft_wrap=True)
 
 
 def reproduced(result: dict[str, Any]) -> None:

@@ -16,12 +16,18 @@ from tasks.domain.errors import UsageError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOME_VARIABLE = "COUNTERSIGN_HOME"
+BUNDLE, RUNS = "bundle.json", "runs"  # of a state folder that is a bundle: what it is, and the files of its runs
 ROLE_FOLDERS = "roles"  # where users are separated: a folder for each role's own caches and settings
 UMASK = 0o027  # there, what a role makes is nobody's but its own and its group's
 
 
 def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE, CHECKOUT / "mlruns")).resolve()
+
+
+def is_bundle() -> bool:
+    """Whether the state folder is a version's evidence that was carried away from where it was made."""
+    return (home() / BUNDLE).exists()
 
 
 def prepare() -> Path:

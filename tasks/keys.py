@@ -1,7 +1,6 @@
 """Keys: a private one lies where its holder keeps it, a role's service at `keys/<role>.pem`; public ones are known by
 the owner's signed register. The owner's public key is what everything else is trusted by."""
 
-import json
 import os
 import stat
 from functools import lru_cache
@@ -10,12 +9,17 @@ from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
-from tasks.home import as_json, home, write_whole
+from tasks.home import home, write_whole
 
 KeyDict = dict[str, Any]
 OWNER_VARIABLE = "COUNTERSIGN_OWNER_KEY"  # the owner's public key, where it is kept apart from what it verifies
@@ -27,10 +31,10 @@ def folder() -> Path:
 
 
 def make(stem: Path) -> CryptoSigner:
-    """Make a key pair: `<stem>.pem`, readable by its user only, and `<stem>.pub`."""
+    """Make a key pair: `<stem>.pem`, readable by its user only, and `<stem>.pub`; both in PEM, as all tools read it."""
     made = CryptoSigner.generate_ed25519()
     write_whole(stem.with_suffix(".pem"), made.private_bytes, mode=PRIVATE)
-    write_whole(stem.with_suffix(".pub"), as_json(as_dict(made.public_key)))
+    write_whole(stem.with_suffix(".pub"), as_pem(public_of(made.public_key)))
     return made
 
 
@@ -43,10 +47,19 @@ def public_of(key: Key) -> str:
     return str(key.to_dict()["keyval"]["public"])
 
 
+def raw(public: str) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+
+
+def as_pem(public: str) -> bytes:
+    """A public key as other tools read it (SubjectPublicKeyInfo)."""
+    return raw(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
 @lru_cache(maxsize=1024)
 def from_public(public: str) -> SSlibKey:
     """The key behind 64 hexadecimal digits."""
-    return SSlibKey.from_crypto(Ed25519PublicKey.from_public_bytes(bytes.fromhex(public)))
+    return SSlibKey.from_crypto(raw(public))
 
 
 def owner() -> SSlibKey:
@@ -57,9 +70,12 @@ def owner() -> SSlibKey:
     """
     path = Path(os.environ.get(OWNER_VARIABLE) or folder() / f"{names.OWNER}.pub")
     try:
-        return from_public(json.loads(path.read_text())["keyval"]["public"])
-    except (OSError, ValueError, KeyError, TypeError):
-        raise VerificationFailed(f"{path}: the owner's public key cannot be read; restore it") from None
+        found = load_pem_public_key(path.read_bytes())
+    except (OSError, ValueError, UnsupportedAlgorithm):
+        found = None
+    if not isinstance(found, Ed25519PublicKey):
+        raise VerificationFailed(f"{path}: the owner's public key (Ed25519, PEM) cannot be read; restore it")
+    return SSlibKey.from_crypto(found)
 
 
 def path_of(role: str) -> Path:

@@ -21,7 +21,17 @@ from mlflow.tracking import MlflowClient
 from tasks import logins
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
-from tasks.home import code_sha256, exclusive, folder_digests, git_commit, home, lock_sha256, write_whole
+from tasks.home import (
+    RUNS,
+    code_sha256,
+    exclusive,
+    folder_digests,
+    git_commit,
+    home,
+    is_bundle,
+    lock_sha256,
+    write_whole,
+)
 
 # MLflow writes this file into the model's own folder whenever somebody loads `models:/name/version`
 # from a local artifact store. It holds the name and version and takes no part in scoring.
@@ -254,7 +264,9 @@ def add_artifact(run_id: str, name: str, content: bytes) -> None:
 
 
 def run_folder(run_id: str) -> Path:
-    """Where MLflow holds a run's artifacts."""
+    """Where MLflow holds a run's artifacts, or a bundle its copy of them."""
+    if is_bundle():
+        return home() / RUNS / run_id
     return as_path(get_run(run_id).info.artifact_uri)
 
 

@@ -1,8 +1,9 @@
 """What happened to a problem: its journal, one line an event, in words."""
 
+from datetime import datetime
 from typing import Any
 
-from tasks import journal
+from tasks import journal, reigns
 from tasks.domain import names
 from tasks.domain.errors import UsageError
 from tasks.journal import Event
@@ -33,6 +34,21 @@ def history(problem: str) -> dict[str, Any]:
     if not found:
         raise UsageError(f"problem {problem!r}: nothing happened to it yet; see `countersign status`")
     return {"problem": problem, "events": [line(event) for event in found], "head": journal.head(problem)}
+
+
+def live(problem: str, moment: datetime) -> dict[str, Any]:
+    """What was champion at a moment, since when, by whom, and whether its bytes are still those that were approved;
+    `version` is None where there was none.
+
+    Raises:
+        VerificationFailed: the journal is not whole.
+    """
+    told = {"problem": problem, "model": names.live(problem), "at": moment.isoformat(timespec="seconds")}
+    found = reigns.during(reigns.reigns(problem), moment)
+    if found is None:
+        return told | {"version": None}
+    ended = found.until.isoformat() if found.until else None
+    return told | found._asdict() | {"since": found.since.isoformat(), "until": ended}
 
 
 def line(event: Event) -> dict[str, Any]:

@@ -1,50 +1,65 @@
-"""Report: the page of a decision, compared with its signature, where a person can open it."""
+"""Report: the page of a decision, compared with its signature, and the audit report, where a person can open them."""
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tasks import candidates, evidence, ledger, verdict_page
-from tasks.candidates import Candidate
+from tasks import audit_page, candidates, evidence, ledger, verdict_page, verification
+from tasks.audit import Audit, audit
 from tasks.domain import names
-from tasks.domain.errors import UsageError
+from tasks.domain.errors import UsageError, VerificationFailed
 from tasks.home import home, write_whole
 
 
-def report(reference: str, out: Path | None) -> dict[str, Any]:
-    """The signed decision on a version, and where its page lies; a copy goes to `out` where that is given.
+def report(reference: str, out: Path | None, folder: Path | None = None) -> dict[str, Any]:
+    """The signed decision on a version, where its page lies, and an audit report (HTML and PDF) made now.
 
-    A decision from before there were pages has one made of its signed files; it is not signed itself.
+    Args:
+        out: where a copy of the decision's page goes. One from before there were pages has one made of signed
+            files; it is not signed itself.
+        folder: where the audit report goes; by default into the state folder.
 
     Raises:
-        UsageError: no such version, nothing decided yet, or the page cannot be written.
-        VerificationFailed: a file is not what was signed.
+        UsageError: no such version, nothing decided yet, or a page cannot be written.
+        VerificationFailed: the version does not verify; nothing is reported of what cannot be trusted.
     """
     model, version = ledger.split_reference(reference)
     found = candidates.candidate(model, version)
     if not found.is_done(names.DECIDE):
         raise UsageError(f"{reference}: not decided yet; run `countersign promote {reference}` first")
+    checked = verification.verify(reference)
+    if checked.faults:
+        raise VerificationFailed(f"{reference}: {'; '.join(checked.faults)}; nothing is reported of it")
     decision, statement = found.decision(), evidence.read_statement(found.folder, names.DECIDE)
-    signed = f"{names.DECIDE}/{names.VERDICT_PAGE}" in statement.products
+    signed, made = f"{names.DECIDE}/{names.VERDICT_PAGE}" in statement.products, home() / "reports" / found.id
     if signed:
         content, lies = found.file(names.DECIDE, names.VERDICT_PAGE), ledger.run_folder(statement.run_id)
     else:
-        content, lies = (
-            verdict_page.page(found, decision, statement.run_id, is_signed=False).encode(),
-            home() / "reports" / found.id,
-        )
+        content, lies = verdict_page.page(found, decision, statement.run_id, is_signed=False).encode(), made
     place = out or lies / names.VERDICT_PAGE
     if out or not signed:
-        write(place, content)
-    return decision | {"in_plain_words": words(found, decision), "page": str(place.resolve()), "signed": signed}
+        write(place, content, "--out")
+    audited = audit(found, checked, datetime.now(UTC))
+    return decision | {
+        "in_plain_words": verdict_page.words(found, decision)._asdict(),
+        "page": str(place.resolve()),
+        "signed": signed,
+        "audit": written(audited, folder or made),
+        "answers": {each.question: list(each.said) for each in audited.answers},
+    }
 
 
-def words(found: Candidate, decision: dict[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] | None = decision.get("in_plain_words")
-    return told or verdict_page.plain(found, decision)._asdict()
+def written(audited: Audit, folder: Path) -> Mapping[str, str]:
+    """Write the audit report; returns its files by their kind."""
+    places = {kind: folder / f"audit.{kind}" for kind in ("html", "pdf")}
+    write(places["html"], audit_page.html(audited), "--audit")
+    write(places["pdf"], audit_page.pdf(audited), "--audit")
+    return {kind: str(place.resolve()) for kind, place in places.items()}
 
 
-def write(place: Path, content: bytes) -> None:
+def write(place: Path, content: bytes, option: str) -> None:
     try:
         write_whole(place, content)
     except OSError as fault:
-        raise UsageError(f"{place}: cannot be written ({fault.strerror}); give another file with --out") from None
+        raise UsageError(f"{place}: cannot be written ({fault.strerror}); give another place with {option}") from None

@@ -107,6 +107,12 @@ def plain(found: Candidate, decision: Mapping[str, Any]) -> Plain:
     return plain_words(found.problem(), family, decision, validation, backtest)
 
 
+def words(found: Candidate, decision: Mapping[str, Any]) -> Plain:
+    """Those that were signed with a decision; one from before there were any has them made anew."""
+    told = decision.get("in_plain_words")
+    return Plain(**told) if told else plain(found, decision)
+
+
 def report(found: Candidate, stage: str, name: str) -> dict[str, Any]:
     return dict(json.loads(found.file(stage, name)))
 
@@ -133,7 +139,7 @@ def page(found: Candidate, decision: Mapping[str, Any], run: str, is_signed: boo
             f"Verdict on {found.reference}: {problem.title}",
             problem.universe,
             decision,
-            Plain(**decision["in_plain_words"]) if "in_plain_words" in decision else plain(found, decision),
+            words(found, decision),
             report(found, names.VALIDATE, names.VALIDATION),
             report(found, names.BACKTEST, names.BACKTEST_REPORT),
             {(each.stage, name): found.file(each.stage, name) for each in signed for name in wanted(each)},

@@ -1,17 +1,16 @@
-"""Verify one registered version: signatures, files, figures, decision, aliases. Trusts only the public keys."""
+"""Verify one registered version: what its evidence proves (`tasks/proof.py`), and that MLflow shows just that."""
 
 import json
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks import aliases, approvals, candidates, evidence, journal, lake, ledger, looks, models, register, waivers
+from tasks import aliases, approvals, candidates, evidence, journal, lake, ledger, models, proof, register
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
-from tasks.domain.gates import Verdict, misfits
-from tasks.home import as_json, folder_digests, sha256
+from tasks.home import as_json, folder_digests
+from tasks.proof import guarded
 
 
 class Verification(NamedTuple):
@@ -45,11 +44,16 @@ def verify(reference: str, approving: bool = False) -> Verification:
     if name != problem:
         faults += copy_faults(found, name, number)
     faults += guarded(aliases.unauthorised, problem, (problem, names.live(problem)), approving)
-    faults = list(dict.fromkeys(faults))
-    decision, stands = ("unknown", "unknown") if faults else (found.outcome(), stands_of(found))
     pointing = {f"{model}@{alias}": version for model, alias, version in pointing_at(found)}
-    warnings = [] if faults else known(found)
-    return Verification(reference, decision, stands, pointing, faults, warnings, not faults and is_development(found))
+    return concluded(reference, found, faults, pointing)
+
+
+def concluded(reference: str, found: Candidate, faults: list[str], pointing: dict[str, int]) -> Verification:
+    """What was found of a version; of its decision and standing nothing is said while anything is broken."""
+    if faults:
+        return Verification(reference, "unknown", "unknown", pointing, list(dict.fromkeys(faults)), [], False)
+    development = is_development(found)
+    return Verification(reference, found.outcome(), stands_of(found), pointing, [], known(found), development)
 
 
 def known(found: Candidate) -> list[str]:
@@ -95,11 +99,7 @@ def source_candidate(name: str, number: int) -> Candidate:
 def inspect(found: Candidate, approving: bool) -> list[str]:
     """All that can be wrong with a candidate, the chain first: without it, nothing else means much."""
     faults = guarded(journal.anchor_faults, found.model)
-    faults += evidence.chain_faults(found.folder, evidence.CANDIDATE_LAYOUT)
-    if not approving and needs_approval(found):
-        faults += evidence.chain_faults(found.folder, evidence.RELEASE_LAYOUT)
-        faults += guarded(approvals.lacking, found)
-    faults += guarded(approvals.link_faults, found)
+    faults += proof.signatures(found, released=not approving and needs_approval(found))
     faults += registry_faults(found)
     for stage in names.STAGES:
         if evidence.is_signed(found.folder, stage):
@@ -107,7 +107,7 @@ def inspect(found: Candidate, approving: bool) -> list[str]:
     for link in evidence.links(found.folder, names.APPROVE):
         faults += guarded(approval_faults, found, link)
     faults = faults or guarded(trial_faults, found) + guarded(page_faults, found)
-    return faults or guarded(version_faults, found) or guarded(decision_faults, found)
+    return faults or proof.consequences(found)
 
 
 def needs_approval(found: Candidate) -> bool:
@@ -117,14 +117,6 @@ def needs_approval(found: Candidate) -> bool:
     except VerificationFailed:  # the journal is not whole, which is named beside
         released = (found.folder / evidence.RELEASE_LAYOUT).exists()
     return released or any(alias == names.CHAMPION for _, alias, _ in pointing_at(found))
-
-
-def guarded(check: Any, *arguments: Any) -> list[str]:
-    """A check's findings; evidence that it can't read is a finding too."""
-    try:
-        return list(check(*arguments))
-    except VerificationFailed as fault:
-        return [] if str(fault).startswith("link ") else [str(fault)]
 
 
 def registry_faults(found: Candidate) -> list[str]:
@@ -141,29 +133,15 @@ def registry_faults(found: Candidate) -> list[str]:
     return faults
 
 
-def version_faults(found: Candidate) -> list[str]:
-    """The journal must hold the version of the problem that the candidate was trained under and its look at the
-    lockbox, and no two roles that are to be kept apart may be one person's."""
-    found.versions()
-    looks.check(found)
-    return approvals.role_faults(found)
-
-
 def copy_faults(found: Candidate, live: str, number: int) -> list[str]:
     return models.differences(found.signed_model(), ledger.model_digests(live, number))
 
 
 def stage_faults(found: Candidate, stage: str) -> list[str]:
     """A stage's files, figures and subject in MLflow against its signed link."""
-    statement = evidence.read_statement(found.folder, stage)
-    prefix = f"{stage}/"
-    signed = {name: value for name, value in statement.products.items() if name.startswith(prefix)}
-    held = folder_digests(ledger.run_folder(statement.run_id), prefix)
-    faults = models.differences(signed, held)
-    if stage in (names.VALIDATE, names.BACKTEST, names.DECIDE) and statement.model != found.reference:
-        faults.append(f"link {stage}: is about {statement.model}, not {found.reference}")
+    faults = proof.stage_files(found, stage)
     if not faults:
-        faults += run_faults(found.file(stage, names.RUN), stage, statement.run_id)
+        faults += run_faults(found.file(stage, names.RUN), stage, evidence.read_statement(found.folder, stage).run_id)
     if stage == names.COLLECT and not faults:
         found.snapshot().read(lake.DEVELOPMENT)
         found.snapshot().read(lake.LOCKBOX)
@@ -172,15 +150,10 @@ def stage_faults(found: Candidate, stage: str) -> list[str]:
 
 def approval_faults(found: Candidate, link: Path) -> list[str]:
     """One person's approval: its file and run in MLflow against what that person signed."""
-    if fault := evidence.fault_of(link, names.APPROVE):
-        return [fault]
-    statement, stage = evidence.statement_of(link), names.APPROVE
-    signed = statement.products | {f"{stage}/{names.RUN}": statement.said.get(names.RUN, "")}
-    folder = ledger.run_folder(statement.run_id)
-    faults = models.differences(signed, folder_digests(folder, f"{stage}/"))
-    if statement.model != found.reference:
-        faults.append(f"link {stage}: is about {statement.model}, not {found.reference}")
-    return faults or run_faults((folder / names.RUN).read_bytes(), stage, statement.run_id)
+    if faults := proof.approval_files(found, link):
+        return faults
+    run_id = evidence.statement_of(link).run_id
+    return run_faults((ledger.run_folder(run_id) / names.RUN).read_bytes(), names.APPROVE, run_id)
 
 
 def run_faults(content: bytes, stage: str, run_id: str) -> list[str]:
@@ -239,51 +212,6 @@ def page_faults(found: Candidate) -> list[str]:
         for name, value in ({"description": wanted.text} | wanted.tags).items()
         if shown[name] != value
     ]
-
-
-def decision_faults(found: Candidate) -> list[str]:
-    """The decision must follow from the signed figures, the signed gates and the waivers signed before it."""
-    recorded = found.decision()
-    policy = found.gates()
-    if policy is None:
-        return []  # named already by the chain
-    verdict = found.verdict(policy, waivers.standing_then(found, recorded).waived)
-    same = follows(recorded, verdict) and recorded["changed_criteria"] == found.changed_criteria(policy)
-    faults = [] if same else [f"decision {found.reference}: does not follow from the figures and gates"]
-    gates, problem = sha256(found.file(names.DECIDE, names.POLICY)), found.problem()
-    if recorded["policy_sha256"] != gates or recorded["model"] != found.reference:
-        faults.append(f"decision {found.reference}: names other gates or another model")
-    if fault := misfits(policy, problem.policy, problem.objective):
-        faults.append(f"decision {found.reference}: {fault}")
-    return faults + earlier_faults(found, recorded)
-
-
-def follows(recorded: Mapping[str, Any], verdict: Verdict) -> bool:
-    """Whether a recorded decision is a verdict, in all that was told at the time: what a later version of this program
-    tells besides has a default, and may be absent."""
-    told = {name: recorded[name] for name in Verdict.model_fields if name in recorded}
-    try:
-        given = Verdict.model_validate(told).model_dump(mode="json", exclude_unset=True)
-    except ValueError:
-        return False
-    derived = verdict.model_dump(mode="json")
-    if len(given["findings"]) != len(derived["findings"]):
-        return False
-    pairs = zip(given["findings"], derived["findings"], strict=True)
-    derived["findings"] = [{name: whole[name] for name in part} for part, whole in pairs]
-    return bool(given == {name: derived[name] for name in given})
-
-
-def earlier_faults(found: Candidate, decision: Mapping[str, Any]) -> list[str]:
-    """Each decision that was made anew names the one before it, which must be there as it was signed."""
-    while digest := decision.get("supersedes"):
-        statement = evidence.superseded(found.folder, names.DECIDE, digest)
-        held = folder_digests(ledger.run_folder(statement.run_id), f"{names.DECIDE}/")
-        signed = {name: value for name, value in statement.products.items() if name.startswith(f"{names.DECIDE}/")}
-        if faults := models.differences(signed, held):
-            return [f"earlier decision {found.reference}: {fault}" for fault in faults]
-        decision = json.loads((ledger.run_folder(statement.run_id) / names.DECISION).read_bytes())
-    return []
 
 
 def pointing_at(found: Candidate) -> list[tuple[str, str, int]]:

@@ -84,10 +84,12 @@ class Approvals(Frozen):
 
 
 class People(Frozen):
-    """The whole declaration. `valid_days`: how long an approval counts while others are still awaited."""
+    """The whole declaration. `valid_days`: how long an approval counts while others are still awaited;
+    `review_days`: how long a version may be champion before people look at it anew."""
 
     approvals: Approvals = Approvals()
     valid_days: Annotated[int, Field(ge=1, le=366)] = 14
+    review_days: Annotated[int, Field(ge=1, le=1461)] = 365
     people: list[Person] = Field(default_factory=list)
 
     def owner_of(self, public: str) -> tuple[Person, KeyOf] | None:

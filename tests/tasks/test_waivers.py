@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, cast
 
 import pytest
 
-from tasks import journal, keys, register, verification, waivers, waiving
+from tasks import journal, keys, proof, register, waivers, waiving
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
@@ -112,8 +112,8 @@ def as_before(verdict: Verdict) -> dict[str, Any]:
 
 def test_a_decision_from_before_still_follows() -> None:
     verdict = decide(GATES, FIGURES)
-    assert verification.follows(as_before(verdict), verdict)
-    assert verification.follows(verdict.model_dump(mode="json"), verdict)
+    assert proof.follows(as_before(verdict), verdict)
+    assert proof.follows(verdict.model_dump(mode="json"), verdict)
 
 
 @pytest.mark.parametrize(
@@ -132,4 +132,4 @@ def test_a_decision_from_before_still_follows() -> None:
 def test_what_does_not_follow_is_seen(change: Any, before: bool) -> None:
     verdict = decide(GATES, FIGURES)
     told = as_before(verdict) if before else verdict.model_dump(mode="json")
-    assert not verification.follows(change(told), verdict)
+    assert not proof.follows(change(told), verdict)
