@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows import shown
 from tasks import backtesting, candidates, ledger, recovery
 from tasks.cases import log_inputs, open_case, refuse
 from tasks.domain import names
@@ -30,6 +31,7 @@ def backtest(model: str) -> dict[str, Any]:
             trade_lockbox(found)
         candidates.describe(found)
         told = json.loads(found.file(names.BACKTEST, names.BACKTEST_REPORT))
+        shown.figures("backtest", model, told.get("figures", {}))
         return {"model": model, "new": new} | {part: told.get(part, {}) for part in SHOWN}
 
 

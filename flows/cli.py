@@ -33,6 +33,8 @@ Reference = Annotated[str, typer.Argument(metavar="MODEL/VERSION", help="For exa
 AsOf = Annotated[str | None, typer.Option("--as-of", metavar="DATE", help="Last session to take in.")]
 Data = Annotated[str | None, typer.Option("--data", metavar="PATH", help="A CSV or Parquet file to use instead.")]
 Force = Annotated[bool, typer.Option("--force", help="Train again even if nothing is new.")]
+Families = Annotated[list[str] | None, typer.Option("--family", help="Only this family of the problem; repeatable.")]
+Trials = Annotated[int | None, typer.Option("--trials", min=1, help="The most configurations to try of each family.")]
 Key = Annotated[Path, typer.Option(metavar="FILE", help="Your private key (PEM).")]
 Role = Annotated[str, typer.Option(help="The role you say it in.")]
 REFUSED_BY_GATE = 3
@@ -47,10 +49,11 @@ def run_flow(flow: str, problem: str, as_json: bool, parameters: dict[str, Any])
         return Worker(flow, problem, {}).run(Job(parameters), draw)
 
 
-def name_of(problem: str) -> str:
+def name_of(problem: str, families: list[str] | None = None, trials: int | None = None) -> str:
+    """The name of a problem that has these families, if any are asked for."""
     from tasks.configuration import load_problem
 
-    return load_problem(problem).name
+    return load_problem(problem).narrowed(families, trials).name
 
 
 def date_or_none(text: str | None, option: str = "--as-of") -> str | None:
@@ -98,16 +101,20 @@ def retrain(
     as_of: AsOf = None,
     data: Data = None,
     force: Force = False,
+    family: Families = None,
+    trials: Trials = None,
     fail_on_refusal: Annotated[bool, typer.Option("--fail-on-refusal", help="Exit 3 if a gate refuses.")] = False,
     as_json: Json = False,
 ) -> None:
     """Collect, train, validate, backtest and decide."""
-    name = name_of(problem)
+    name = name_of(problem, family, trials)
     parameters = {
         "problem": whole_path(problem),
         "as_of": date_or_none(as_of),
         "data": path_or_none(data),
         "force": force,
+        "families": family or None,
+        "trials": trials,
     }
     result = run_flow("retrain", name, as_json, parameters)
     show(result, as_json, screen.retrained)
@@ -123,10 +130,12 @@ def collect(problem: ProblemName, as_of: AsOf = None, data: Data = None, as_json
 
 
 @app.command()
-def train(problem: ProblemName, force: Force = False, as_json: Json = False) -> None:
+def train(
+    problem: ProblemName, force: Force = False, family: Families = None, trials: Trials = None, as_json: Json = False
+) -> None:
     """Train on the current snapshot and register the candidate."""
-    parameters = {"problem": whole_path(problem), "force": force}
-    show(run_flow("train", name_of(problem), as_json, parameters), as_json, screen.plain)
+    parameters = {"problem": whole_path(problem), "force": force, "families": family or None, "trials": trials}
+    show(run_flow("train", name_of(problem, family, trials), as_json, parameters), as_json, screen.plain)
 
 
 def model_flow(flow: str, model: str, as_json: bool, draw: Callable[[dict[str, Any]], None]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from prefect import flow
 
+from flows import shown
 from tasks import collection, configuration, evidence, recovery
 from tasks.checks import CLEAN, ORDERS, RAW, SERIES, check, suite_digests
 from tasks.domain import names
@@ -30,6 +31,7 @@ def collect(problem: str, data: str | None = None, as_of: date | None = None) ->
         order = collection.deliver(definition, data, cut, suite_digests((RAW, CLEAN, ORDERS, SERIES)))
         if (snapshot := collection.collected(order)) is None:
             snapshot = snapshot_of(order)
+        shown.counts("rows", snapshot.key, snapshot.manifest["accounting"])
         return {"snapshot": snapshot.key, "new": snapshot.new} | snapshot.manifest
 
 

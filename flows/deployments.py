@@ -33,11 +33,22 @@ def deployments() -> list[Any]:
 
 
 def of_problem(problem: Problem) -> list[Any]:
-    return [retrain_of(problem), *(flow.to_deployment(**common(problem)) for flow in (collect, train))]
+    return [retrain_of(problem), *(bound(problem, flow.to_deployment(**common(problem))) for flow in (collect, train))]
 
 
 def retrain_of(problem: Problem) -> Any:
-    return retrain.to_deployment(cron=problem.schedule, description=problem.title, **common(problem))
+    return bound(problem, retrain.to_deployment(cron=problem.schedule, description=problem.title, **common(problem)))
+
+
+def bound(problem: Problem, made: Any) -> Any:
+    """A deployment is of one problem, whose limit and tags it has, so its form offers no other; its families are those
+    that the problem lists. Prefect's own way to say so (`freeze`) is lost when it reads the flow's signature after."""
+    fields = made._parameter_openapi_schema.properties
+    fields["problem"]["enum"] = [problem.name]
+    if "families" in fields:
+        listed, _ = fields["families"]["anyOf"]
+        listed["items"]["enum"] = list(dict.fromkeys(each.family for each in problem.families))
+    return made
 
 
 def common(problem: Problem) -> dict[str, Any]:

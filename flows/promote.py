@@ -3,8 +3,8 @@
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 
+from flows import shown
 from tasks import candidates, decision, ledger, recovery
 from tasks.domain import names
 from tasks.progress import step
@@ -29,6 +29,7 @@ def promote(model: str) -> dict[str, Any]:
             step("releasing to shadow")
             verdict["live"] = f"{names.live(name)}/{decision.release(found)}"
         candidates.describe(found)
+        shown.verdict(verdict)
         return {"new": new} | verdict
 
 
@@ -37,6 +38,5 @@ def decide(found: candidates.Candidate) -> None:
     tags = {names.TAG_CANDIDATE: found.id}
     with recorded(found.model, names.DECIDE, snapshot.as_of, snapshot.key, tags) as record:
         step("applying the gates")
-        verdict = decision.judge(found, record)
-        create_markdown_artifact(decision.as_markdown(verdict, {}), key="verdict", description=found.reference)
+        decision.judge(found, record)
     decision.complete(found, record)

@@ -11,9 +11,11 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
+from flows import shown
 from flows.process import Job, Relay
 from tasks import configuration, evidence, recovery
 from tasks.domain import names
+from tasks.domain.hyperparameters import Count, FamilyName
 from tasks.progress import send
 from tasks.recording import RETRAIN_ID
 
@@ -21,7 +23,14 @@ ORDER = ("collect", "train", "validate", "backtest", "promote")
 
 
 @flow(name="retrain", log_prints=True)
-def retrain(problem: str, as_of: date | None = None, data: str | None = None, force: bool = False) -> dict[str, Any]:
+def retrain(
+    problem: str,
+    as_of: date | None = None,
+    data: str | None = None,
+    force: bool = False,
+    families: list[FamilyName] | None = None,
+    trials: Count | None = None,
+) -> dict[str, Any]:
     """Collect, train, validate, backtest and decide for a problem.
 
     Args:
@@ -29,17 +38,21 @@ def retrain(problem: str, as_of: date | None = None, data: str | None = None, fo
         as_of: the last session to take in; by default the newest delivered.
         data: a CSV or Parquet file to use in place of the problem's own source.
         force: train again even if nothing is new.
+        families: only these of the problem's families; by default all of them.
+        trials: the most configurations to try of each family; by default as many as the problem says.
     """
     name = configuration.load_problem(problem).name
     with relay(name) as stages:
         snapshot = run_stage(stages, "collect", problem=problem, data=data, as_of=as_of)
-        trained = run_stage(stages, "train", problem=problem, snapshot=snapshot["snapshot"], force=force)
+        asked = {"problem": problem, "force": force, "families": families, "trials": trials}
+        trained = run_stage(stages, "train", snapshot=snapshot["snapshot"], **asked)
         model, folder = trained["model"], evidence.candidate_folder(name, trained["candidate"])
         if not evidence.is_signed(folder, names.VALIDATE):
             run_stage(stages, "validate", model=model)
         if not evidence.is_signed(folder, names.BACKTEST):
             run_stage(stages, "backtest", model=model)
         verdict = run_stage(stages, "promote", model=model)
+    shown.verdict(verdict)
     return {"problem": name, "collected": snapshot, "trained": trained, "verdict": verdict, "new": verdict["new"]}
 
 

@@ -17,7 +17,7 @@ import httpx
 from tasks import logins
 from tasks.domain.errors import CountersignError, UsageError
 from tasks.domain.permissions import NONE
-from tasks.home import CHECKOUT, home, tracking_uri, write_whole
+from tasks.home import CHECKOUT, MLFLOW_PAGES, home, tracking_uri, write_whole
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -155,12 +155,13 @@ def lock() -> dict[str, str]:
     }
 
 
-def start_worker(prefect_url: str, mlflow_url: str | None = None) -> Server:
+def start_worker(prefect_url: str, mlflow_url: str, secured: bool) -> Server:
     """The process that serves the deployments; it has no page of its own, so its health is the server's.
 
-    Its stages reach MLflow through the server at `mlflow_url`, or by its database.
+    Its stages reach MLflow through its server where that is `secured`, or else by its database.
     """
-    extra = {"PREFECT_API_URL": prefect_url + "/api"} | ({logins.SERVER: mlflow_url} if mlflow_url else {})
+    extra = {"PREFECT_API_URL": prefect_url + "/api", MLFLOW_PAGES: mlflow_url}
+    extra |= {logins.SERVER: mlflow_url} if secured else {}
     return start("worker", ["flows.deployments"], prefect_url, "/api/health", extra)
 
 
@@ -181,6 +182,7 @@ def prefect_api() -> Iterator[None]:
         return
     if (addresses := running()) is not None:
         os.environ["PREFECT_API_URL"] = addresses["prefect"] + "/api"
+        os.environ[MLFLOW_PAGES] = addresses["mlflow"]
         yield
         return
     server = start_prefect(free_port())

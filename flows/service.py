@@ -51,7 +51,7 @@ def start_all(stack: ExitStack, prefect_port: int, mlflow_port: int, secured: bo
         started.append(server)
     for server in started:
         servers.wait_until_healthy(server.name, server.health, server.process)
-    worker = servers.start_worker(started[0].url, started[1].url if secured else None)
+    worker = servers.start_worker(started[0].url, started[1].url, secured)
     stack.callback(worker.stop)
     reconciler = servers.start_reconciler(started[0].url)
     stack.callback(reconciler.stop)

@@ -6,24 +6,34 @@ from typing import Any
 
 from prefect import flow
 
+from flows import shown
 from tasks import candidates, configuration, evidence, explaining, recovery, rolling, searching, snapshots, training
 from tasks.checks import FEATURES, check, suite_digests
 from tasks.domain import names
+from tasks.domain.hyperparameters import Count, FamilyName
 from tasks.home import as_json, sha256
 from tasks.progress import step
 from tasks.recording import recorded
 
 
 @flow(name="train", log_prints=True)
-def train(problem: str, snapshot: str | None = None, force: bool = False) -> dict[str, Any]:
+def train(
+    problem: str,
+    snapshot: str | None = None,
+    force: bool = False,
+    families: list[FamilyName] | None = None,
+    trials: Count | None = None,
+) -> dict[str, Any]:
     """Try every configuration of a problem on its development data and register the simplest good one.
 
     Args:
         problem: a name in problems/, or the path of a problem file.
         snapshot: the key of a snapshot; by default the current one.
         force: train again even if this very candidate exists.
+        families: only these of the problem's families; by default all of them.
+        trials: the most configurations to try of each family; by default as many as the problem says.
     """
-    definition = configuration.load_problem(problem)
+    definition = configuration.load_problem(problem).narrowed(families, trials)
     with recovery.working_on(definition.name):
         evidence.establish()
         order = training.commission(definition, snapshots.current(definition.name, snapshot), force)
@@ -35,7 +45,9 @@ def train(problem: str, snapshot: str | None = None, force: bool = False) -> dic
         found = candidates.candidate(definition.name, version)
         candidates.describe(found)
         bytes_of = sha256(as_json(found.signed_model()))
-        return {"model": found.reference, "candidate": found.id, "model_sha256": bytes_of, "new": new}
+        told = {"model": found.reference, "candidate": found.id, "model_sha256": bytes_of, "new": new}
+        shown.counts("training", found.reference, told)
+        return told
 
 
 def candidate_of(order: training.Commission) -> None:

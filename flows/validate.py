@@ -5,6 +5,7 @@ from typing import Any
 
 from prefect import flow
 
+from flows import shown
 from tasks import candidates, champions, ledger, looks, recovery, stress, validation, yardsticks
 from tasks.cases import log_inputs, materials, open_case, refuse
 from tasks.checks import SCORES, check, suite_digests
@@ -30,6 +31,7 @@ def validate(model: str) -> dict[str, Any]:
         if new:
             examine(found)
         candidates.describe(found)
+        shown.figures("validation", model, found.figures(names.VALIDATE))
         return {"model": model, "new": new, "figures": found.figures(names.VALIDATE)}
 
 

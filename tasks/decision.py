@@ -12,7 +12,7 @@ from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.gates import Finding, Policy, Verdict
 from tasks.home import as_json, sha256, write_whole
-from tasks.recording import Record, attest
+from tasks.recording import Record, attest, prefect_page
 
 NOTE_CHARACTERS = 8000  # of a tag that MLflow keeps
 
@@ -47,7 +47,7 @@ def judge(found: Candidate, record: Record) -> Verdict:
             names.TAG_DECISION: verdict.word,
             names.TAG_PROBLEM_VERSION: str(found.versions()[-1].number),
             names.TAG_CHANGED_CRITERIA: "; ".join(found.changed_criteria(policy)) or "none",
-            ledger.NOTE: as_markdown(verdict, verdict_page.run_links(found)),
+            ledger.NOTE: as_markdown(verdict, verdict_page.run_links(found) | {"Prefect": prefect_page()}),
         }
     )
     return verdict
@@ -74,7 +74,7 @@ def as_markdown(verdict: Verdict, links: Mapping[str, str]) -> str:
     MLflow cuts a note after NOTE_CHARACTERS, and no gate may be cut off: reasons are told of what did not pass; if that
     is too long, of what blocks; else of nothing.
     """
-    evidence = ", ".join(f"[{stage}]({link})" for stage, link in links.items())
+    evidence = ", ".join(f"[{stage}]({link})" for stage, link in links.items() if link)
     head = f"{verdict.summary}. In words and pictures: `{names.VERDICT_PAGE}` among the artifacts."
     lines = [head, *(["", f"Evidence: {evidence}."] if evidence else []), ""]
     lines += ["| gate | set by | figure | threshold | outcome | why |", "|---|---|---|---|---|---|"]

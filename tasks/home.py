@@ -16,6 +16,7 @@ from tasks.domain.errors import UsageError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOME_VARIABLE = "COUNTERSIGN_HOME"
+MLFLOW_PAGES = "COUNTERSIGN_MLFLOW_PAGES"  # where MLflow's pages are served, if they are
 BUNDLE, RUNS = "bundle.json", "runs"  # of a state folder that is a bundle: what it is, and the files of its runs
 ROLE_FOLDERS = "roles"  # where users are separated: a folder for each role's own caches and settings
 UMASK = 0o027  # there, what a role makes is nobody's but its own and its group's

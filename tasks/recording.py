@@ -15,7 +15,7 @@ from securesystemslib.signer import CryptoSigner
 from tasks import evidence, ledger
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
-from tasks.home import as_json, code_sha256, folder_digests, git_commit, lock_sha256, sha256
+from tasks.home import MLFLOW_PAGES, as_json, code_sha256, folder_digests, git_commit, lock_sha256, sha256
 
 RETRAIN_ID = "COUNTERSIGN_RETRAIN_ID"
 
@@ -40,6 +40,7 @@ def recorded(problem: str, stage: str, as_of: str, snapshot: str, tags: Mapping[
         ledger.run(problem, stage, title, own | dict(tags)) as run,
     ):
         record = Record(stage, run, Path(scratch))
+        link_from_prefect(stage, run)
         try:
             yield record
         finally:
@@ -53,7 +54,33 @@ def prefect_tags() -> dict[str, str]:
     context = FlowRunContext.get()
     flow_run = {names.TAG_PREFECT: str(context.flow_run.id)} if context and context.flow_run else {}
     retrain = {names.TAG_RETRAIN: os.environ[RETRAIN_ID]} if RETRAIN_ID in os.environ else {}
-    return flow_run | retrain
+    page = prefect_page()
+    return flow_run | retrain | ({names.TAG_PREFECT_PAGE: page, ledger.NOTE: prefect_link()} if page else {})
+
+
+def prefect_page() -> str:
+    """Address of the page of the flow run that this process works for; empty where there is none."""
+    from prefect.context import FlowRunContext
+
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return ""
+    return f"{os.environ['PREFECT_API_URL'].removesuffix('/api')}/runs/flow-run/{context.flow_run.id}"
+
+
+def prefect_link() -> str:
+    """That page as a link for a note in MLflow."""
+    page = prefect_page()
+    return f"[Run in Prefect]({page})" if page else ""
+
+
+def link_from_prefect(stage: str, run: ledger.Run) -> None:
+    """Put a link to the stage's run on the page of its flow run, where MLflow's pages are served."""
+    from prefect.artifacts import create_link_artifact
+
+    if (pages := os.environ.get(MLFLOW_PAGES)) and prefect_page():
+        link = f"{pages}/{ledger.run_link(run.id)}"
+        create_link_artifact(link, link_text=f"{stage} run {run.id[:8]} in MLflow", key="mlflow-run", description=stage)
 
 
 def attest(

@@ -21,7 +21,7 @@ from tasks.domain.selection import Choice
 from tasks.domain.targets import MetaLabel
 from tasks.domain.trading import refuse_unfit
 from tasks.home import as_json, code_sha256, folder_digests, lock_sha256, sha256, write_whole
-from tasks.recording import Record, attest, signed_file
+from tasks.recording import Record, attest, prefect_link, signed_file
 from tasks.searching import Outcome, fit_whole, returns_file
 from tasks.snapshots import Snapshot
 
@@ -161,7 +161,9 @@ def document(order: Commission, outcomes: Sequence[Outcome], choice: Choice, rec
     write_whole(record.folder / names.TRIAL_RETURNS, returns_file([each for each in outcomes if not each.ended.pruned]))
     record.run.figures(chosen.summary)
     record.run.params({"family": chosen.trial.family} | chosen.trial.parameters)
-    record.run.tags({names.TAG_PROBLEM_SHA256: order.problem.sha256, ledger.NOTE: choice.reason})
+    record.run.tags(
+        {names.TAG_PROBLEM_SHA256: order.problem.sha256, ledger.NOTE: f"{choice.reason}\n\n{prefect_link()}"}
+    )
     table = order.snapshot.manifest["tables"][lake.DEVELOPMENT]
     record.run.input(lake.DEVELOPMENT, table["version"], table["sha256"], context="training")
 

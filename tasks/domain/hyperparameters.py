@@ -159,6 +159,7 @@ class Sequence(Network):
 Family = Annotated[
     Ridge | Lasso | Logistic | Tree | Forest | SVM | LightGBM | MLP | Sequence, Field(discriminator="family")
 ]
+FamilyName = Literal["ridge", "lasso", "logistic", "tree", "forest", "svm", "lightgbm", "mlp", "sequence"]
 Given = Any  # a fixed value, a tuple of choices, or a Range
 
 

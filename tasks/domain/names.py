@@ -49,6 +49,7 @@ TAG_CODE_SHA256: Final = TAG + "code_sha256"
 TAG_LOCK_SHA256: Final = TAG + "lock_sha256"
 TAG_GIT: Final = TAG + "git_commit"
 TAG_DECISION: Final = TAG + "decision"
+TAG_PREFECT_PAGE: Final = TAG + "prefect_page"
 TAG_PREFECT: Final = TAG + "prefect_flow_run"
 
 DEVELOPMENT: Final = "snapshot/development"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
@@ -17,6 +18,7 @@ from pydantic import (
 
 from tasks.domain.complexity import MONOTONE, Complexity, exceeds, word
 from tasks.domain.criteria import Constraints, Criterion, Stated, Text
+from tasks.domain.errors import UsageError
 from tasks.domain.hyperparameters import Family
 from tasks.domain.schema import PASSWORD, Frozen, parse
 from tasks.domain.strategy import Strategy
@@ -225,6 +227,22 @@ class Problem(Frozen):
             if fault := disobeys(family.family, self.constraints):
                 raise ValueError(f"families.{number}: {fault}")
         return self
+
+    def narrowed(self, families: Sequence[str] | None, trials: int | None) -> Self:
+        """The same problem with only some of its families, and at most so many trials of each; None: no such limit.
+
+        Raises:
+            UsageError: a family is none of the problem's.
+        """
+        listed = list(dict.fromkeys(each.family for each in self.families))
+        if unknown := [name for name in families or [] if name not in listed]:
+            raise UsageError(
+                f"families: {', '.join(unknown)}: not in problem {self.name}; it lists {', '.join(listed)}"
+            )
+        kept = [each for each in self.families if not families or each.family in families]
+        most = [each.trials if trials is None else min(trials, each.trials or trials) for each in kept]
+        chosen = [each.model_copy(update={"trials": count}) for each, count in zip(kept, most, strict=True)]
+        return self.model_copy(update={"families": chosen})
 
     def criteria(self) -> list[Criterion]:
         """What the verdict must find besides the policy's gates: success criteria, then constraints with a figure."""

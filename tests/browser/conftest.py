@@ -27,7 +27,7 @@ HERE = "http://127.0.0.1:"
 SEEN = ("_mlflow_model_registry_promo_modal_dismissed_v1", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1")
 WAIT_MS, RUN_MS = 30_000, 300_000
 
-TYPED = {"problem": "sp500_alpha", "as_of": "2015-12-31", "data": None, "force": True}
+TYPED = {"problem": "sp500_alpha", "as_of": "2015-12-31", "data": None, "force": True, "families": None, "trials": None}
 
 Shoot = Callable[..., None]
 

@@ -1,6 +1,6 @@
 """What a problem states: refused in one line where it can't be meant, judged beside the gates, and its changes told."""
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from tasks.domain.families.sample import Sample
 from tasks.domain.families.trial import Trial
 from tasks.domain.gates import Policy, decide, parse_policy
 from tasks.domain.history import Version, told, warnings
+from tasks.domain.hyperparameters import Family, FamilyName
 from tasks.domain.inference.catalogue import load
 from tasks.domain.problem import Problem, parse_problem
 
@@ -26,6 +27,25 @@ def success(*criteria: dict[str, Any]) -> dict[str, Any]:
 
 def changed(problem: Problem, **fields: Any) -> Problem:
     return parse_problem(problem.model_dump(mode="json") | fields, "here")
+
+
+# --- only a part of it ---------------------------------------------------------------------------------------
+
+
+def test_a_narrowed_problem_has_fewer_families_and_trials(shipped: Problem) -> None:
+    whole = changed(shipped, families=[{"family": "ridge", "alpha": [1.0, 10.0]}, {"family": "lightgbm", "trials": 3}])
+    assert whole.narrowed(None, None) == whole
+    assert whole.narrowed([], None).sha256 == whole.sha256
+    some = whole.narrowed(["lightgbm"], 5)
+    assert [(each.family, each.trials) for each in some.families] == [("lightgbm", 3)]
+    assert [each.trials for each in whole.narrowed(None, 2).families] == [2, 2]
+    with pytest.raises(UsageError, match=r"families: mlp: not in problem \w+; it lists ridge, lightgbm"):
+        whole.narrowed(["mlp"], None)
+
+
+def test_a_form_can_offer_every_family() -> None:
+    known = [get_args(each.model_fields["family"].annotation)[0] for each in get_args(get_args(Family)[0])]
+    assert list(get_args(FamilyName)) == known == list(complexity.FAMILY_WORDS)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
