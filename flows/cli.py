@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -364,10 +365,11 @@ def lineage(model: Reference, as_json: Json = False) -> None:
 @app.command()
 def status(as_json: Json = False) -> None:
     """Problems, their versions, decisions and aliases, and the servers that run."""
-    from flows.servers import running
+    from flows.servers import reconciled, running
     from tasks import inventory
 
-    show({"problems": inventory.problems(), "servers": running()}, as_json, screen.status)
+    told = {"problems": inventory.problems(), "servers": running(), "reconciler": reconciled()}
+    show(told, as_json, screen.status)
 
 
 @app.command()
@@ -375,12 +377,21 @@ def up(
     prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
     mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
     secured: Annotated[bool, typer.Option("--secured", help="MLflow asks for logins; see docs/roles.md.")] = False,
+    postgres: Annotated[str | None, typer.Option(metavar="URL", help="Keep all records on this server.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Run the Prefect and MLflow servers and serve the flows until Ctrl-C."""
+    """Run the Prefect and MLflow servers and serve the flows until Ctrl-C; shows how they are."""
+    if postgres is not None:
+        from tasks import databases
+
+        databases.use(postgres)
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+        prepare()
     from flows import service
 
-    service.up(prefect_port, mlflow_port, secured, lambda addresses: show(addresses, as_json, screen.running))
+    with screen.health(quiet=as_json) as draw:
+        ready = partial(show, as_json=as_json, draw=screen.running)
+        service.up(prefect_port, mlflow_port, secured, ready, draw)
 
 
 def main() -> NoReturn:

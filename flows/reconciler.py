@@ -10,12 +10,12 @@ import time
 import traceback
 from collections import defaultdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
+from flows import servers
 from tasks import evidence, reconciling, waiting
 from tasks.domain.errors import CountersignError
-from tasks.home import as_json, home, prepare, write_whole
+from tasks.home import as_json, prepare, write_whole
 from tasks.reconciling import Difference
 
 EVERY_VARIABLE = "COUNTERSIGN_RECONCILE_SECONDS"
@@ -42,12 +42,8 @@ def main() -> None:
             traceback.print_exc()
             told["fault"] = f"{type(fault).__name__}: {fault}"
         told["differences"] = [each._asdict() for found in seen.values() for each in sorted(found)]
-        write_whole(health_file(), as_json(told))
+        write_whole(servers.reconciler_file(), as_json(told))
         time.sleep(max(0.0, min(WAITS_SECONDS, every) - (time.monotonic() - started)))
-
-
-def health_file() -> Path:
-    return home() / "logs" / "reconciler.json"
 
 
 def compare(before: Seen) -> Seen:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -355,7 +356,58 @@ def status(result: dict[str, Any]) -> None:
         table.add_row(row["problem"], str(row["versions"]), row["newest"], row["decision"], row["aliases"])
     out.print(table)
     servers = result["servers"]
-    out.print(f"Servers: {servers}" if servers else "Servers: none running; `countersign up` starts them")
+    if not servers:
+        out.print("Servers: none running; `countersign up` starts them")
+        return
+    out.print(f"Servers: Prefect {servers['prefect']}, MLflow {servers['mlflow']}; {waits(result['reconciler'])}")
+
+
+@contextmanager
+def health(quiet: bool) -> Iterator[Draw]:
+    """A table of what runs that is drawn anew in its place on a terminal; elsewhere what changes is told once."""
+    if quiet:
+        yield lambda told: None
+    elif out.is_terminal:
+        with Live(console=out, auto_refresh=False) as live:
+            yield lambda told: live.update(healthy(told), refresh=True)
+    else:
+        said: list[str] = []
+
+        def tell(told: dict[str, Any]) -> None:
+            ill = [each["name"] for each in told["servers"] if not each["answers"]]
+            line = f"no answer from: {', '.join(ill)}" if ill else "all servers answer"
+            line += f"; {waits(told['reconciler'])}"
+            if said[-1:] != [line]:
+                said[:] = [line]
+                print(line, file=out.file, flush=True)
+
+        yield tell
+
+
+def healthy(told: dict[str, Any]) -> Table:
+    table = Table(title="What runs", title_justify="left")
+    for name in ("", "where", "state"):
+        table.add_column(name, overflow="fold")
+    for each in told["servers"]:
+        state = "[green]answers[/]" if each["answers"] else "[red]no answer[/]"
+        table.add_row(each["name"], each["url"], state)
+    found = told["reconciler"]
+    if "fault" in found:
+        table.add_row("reconciler", found.get("at", ""), f"[red]{escape(found['fault'])}[/]")
+    table.add_row("waiting for people", "", escape(", ".join(found.get("waiting", [])) or "nothing"))
+    for each in found.get("differences", []):
+        table.add_row("[red]difference[/]", each["model"], escape(each["what"]))
+    if not found.get("differences"):
+        table.add_row("differences", found.get("at", "not looked yet"), "[green]none[/]" if found else "not known")
+    return table
+
+
+def waits(found: dict[str, Any]) -> str:
+    """What the reconciler says, in a line."""
+    if not found:
+        return "the reconciler has not looked yet"
+    waiting, differing = (found.get(name, []) for name in ("waiting", "differences"))
+    return f"waiting for people: {', '.join(waiting) or 'nothing'}; differences: {len(differing)}"
 
 
 def running(result: dict[str, Any]) -> None:

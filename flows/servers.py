@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -122,8 +122,9 @@ def start_mlflow(port: int, secured: bool = False) -> Server:
     """MLflow's pages; `secured`: it asks who is there, and lets them do only what they were granted."""
     url = f"http://{HOST}:{port}"
     command = ["mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", database(), "--artifacts-destination", str(home() / "artifacts")]
-    extra = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command += ["--artifacts-destination", str(home() / "artifacts")]
+    # By the environment: a command line can be read by every user, and the address may hold a password.
+    extra = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": database()}
     if secured:
         command += ["--app-name", "basic-auth"]
         extra |= lock()
@@ -168,6 +169,18 @@ def start_worker(prefect_url: str, mlflow_url: str, secured: bool) -> Server:
 def start_reconciler(prefect_url: str) -> Server:
     extra = {"PREFECT_API_URL": prefect_url + "/api"}
     return start("reconciler", ["flows.reconciler"], prefect_url, "/api/health", extra)
+
+
+def reconciled() -> dict[str, Any]:
+    """What the reconciler said last: when, which versions wait for people, what differs; empty before that."""
+    try:
+        return dict(json.loads(reconciler_file().read_bytes()))
+    except (OSError, ValueError):
+        return {}
+
+
+def reconciler_file() -> Path:
+    return home() / "logs" / "reconciler.json"
 
 
 @contextmanager

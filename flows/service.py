@@ -16,10 +16,11 @@ from tasks.domain.errors import CountersignError, UsageError
 from tasks.home import write_whole
 
 Show = Callable[[dict[str, Any]], None]
+ROUND_SECONDS = 2
 
 
-def up(prefect_port: int, mlflow_port: int, secured: bool, show: Show) -> None:
-    """Start everything, show the addresses, stay until Ctrl-C or SIGTERM, stop everything.
+def up(prefect_port: int, mlflow_port: int, secured: bool, show: Show, draw: Show) -> None:
+    """Start everything, show the addresses, draw how it is until Ctrl-C or SIGTERM, stop everything.
 
     Raises:
         UsageError: a port is in use, or another `up` runs on this state folder.
@@ -35,7 +36,7 @@ def up(prefect_port: int, mlflow_port: int, secured: bool, show: Show) -> None:
     with ExitStack() as stack:
         started = start_all(stack, prefect_port, mlflow_port, secured)
         show(announce(stack, started))
-        watch(started, stopping)
+        watch(started, stopping, draw)
 
 
 def start_all(stack: ExitStack, prefect_port: int, mlflow_port: int, secured: bool) -> list[servers.Server]:
@@ -81,8 +82,16 @@ def wait_for_deployments(started: list[servers.Server]) -> list[str]:
     raise CountersignError(f"deployments were not served in time; see {servers.log_path(worker.name)}")
 
 
-def watch(started: list[servers.Server], stopping: threading.Event) -> None:
-    while not stopping.wait(1):
+def watch(started: list[servers.Server], stopping: threading.Event, draw: Show) -> None:
+    while not stopping.wait(ROUND_SECONDS):
         for server in started:
             if server.process.poll() is not None:
                 raise CountersignError(f"{server.name} ended by itself; see {servers.log_path(server.name)}")
+        draw(health(started))
+
+
+def health(started: list[servers.Server]) -> dict[str, Any]:
+    """Each server and whether it answers, and what the reconciler said last."""
+    answers = {server.name: servers.healthy(server.health) for server in started}
+    rows = [{"name": each.name, "url": each.url, "answers": answers[each.name]} for each in started]
+    return {"servers": rows, "reconciler": servers.reconciled()}

@@ -16,6 +16,7 @@ from tasks.domain.errors import UsageError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOME_VARIABLE = "COUNTERSIGN_HOME"
+PREFECT_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 MLFLOW_PAGES = "COUNTERSIGN_MLFLOW_PAGES"  # where MLflow's pages are served, if they are
 BUNDLE, RUNS = "bundle.json", "runs"  # of a state folder that is a bundle: what it is, and the files of its runs
 ROLE_FOLDERS = "roles"  # where users are separated: a folder for each role's own caches and settings
@@ -69,6 +70,8 @@ def prepare() -> Path:
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": str(caches / "cache" / "matplotlib"),
     }
+    if (prefect := databases(folder).get("prefect")) and PREFECT_DATABASE not in os.environ:
+        fixed[PREFECT_DATABASE] = prefect
     os.environ.update(fixed)
     return folder
 
@@ -96,7 +99,26 @@ def require_writable(folder: Path) -> None:
 
 
 def tracking_uri(folder: Path) -> str:
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder / 'mlflow.db'}"
+    return (
+        os.environ.get("MLFLOW_TRACKING_URI") or databases(folder).get("mlflow") or f"sqlite:///{folder / 'mlflow.db'}"
+    )
+
+
+def databases_file(folder: Path | None = None) -> Path:
+    return (folder or home()) / "keys" / "databases.json"
+
+
+def databases(folder: Path | None = None) -> dict[str, str]:
+    """URLs of the databases that keep MLflow's and Prefect's records; empty where these are files.
+
+    Raises:
+        UsageError: there are some, but this user may not know them.
+    """
+    path = databases_file(folder)
+    try:
+        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+    except (OSError, ValueError):
+        raise UsageError(f"{path}: cannot be read; name the database by MLFLOW_TRACKING_URI instead") from None
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:

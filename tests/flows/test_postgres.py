@@ -1,6 +1,9 @@
 """The whole chain on PostgreSQL: bars from it, MLflow's and Prefect's records in it, each named by its URL alone."""
 
+import json
 import os
+import signal
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import psutil
 import pytest
 from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from flows.servers import free_port
 from tests.support.command import Countersign
 from tests.support.market import bars, problem
 
@@ -62,6 +67,53 @@ def databases() -> Iterator[dict[str, URL]]:
 
 def shown(url: URL) -> str:
     return url.render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def server() -> Iterator[URL]:
+    """A server's URL with the name of two databases on it that are yet to be made; they are dropped afterwards."""
+    with databases() as made:
+        asked = made["mlflow"].set(drivername="postgresql", database=f"desk_{uuid.uuid4().hex[:12]}")
+        yield asked
+        for name in ("mlflow", "prefect"):
+            ask(made["mlflow"], f"DROP DATABASE IF EXISTS {asked.database}_{name} WITH (FORCE)")
+
+
+def test_up_keeps_all_records_on_the_server_it_is_given(server: URL, tmp_path: Path) -> None:
+    countersign = Countersign(tmp_path / "state")
+    ports = ("--prefect-port", free_port(), "--mlflow-port", free_port())
+    process = countersign.start("up", "--postgres", shown(server), *ports, "--json")
+    assert process.stdout is not None
+    said = process.stdout.readline()
+    assert "approval/any" in said, process.communicate()
+    try:
+        status = countersign.json("status")
+        assert status["servers"]["mlflow"] == json.loads(said)["mlflow"]
+        listening = [" ".join(each.cmdline()) for each in psutil.process_iter() if "mlflow" in each.name()]
+        assert not [line for line in listening if "postgresql" in line], "a password would be seen by all"
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.communicate(timeout=60)
+    kept = server.set(drivername="postgresql+psycopg")
+    assert ask(kept.set(database=f"{server.database}_prefect"), "SELECT count(*) FROM deployment")[0][0] > 0
+    assert ask(kept.set(database=f"{server.database}_mlflow"), "SELECT count(*) FROM experiments")[0][0] > 0
+    assert not (countersign.home / "mlflow.db").exists()
+    assert not (countersign.home / "prefect" / "prefect.db").exists()
+    assert stat.S_IMODE((countersign.home / "keys" / "databases.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("mysql://nobody@127.0.0.1/x", "expected postgresql://USER@HOST:PORT/NAME"),
+        ("postgresql://nobody:secret@127.0.0.1:9/x", "refused"),
+        ("postgresql://nobody@127.0.0.1:5432/x;drop", "NAME in small letters"),
+    ],
+)
+def test_a_server_that_cannot_be_had_is_told_in_one_line(url: str, told: str, tmp_path: Path) -> None:
+    said = Countersign(tmp_path / "state")("up", "--postgres", url, code=2)
+    assert told in said
+    assert "secret" not in said
 
 
 def insert(url: URL, rows: pd.DataFrame) -> None:
