@@ -26,11 +26,12 @@ def collect(problem: str, data: str | None = None, as_of: date | None = None) ->
     definition = configuration.load_problem(problem)
     with recovery.working_on(definition.name):
         evidence.establish()
-        step("reading the source")
         cut = None if as_of is None else pd.Timestamp(as_of)
-        order = collection.deliver(definition, data, cut, suite_digests((RAW, CLEAN, ORDERS, SERIES)))
-        if (snapshot := collection.collected(order)) is None:
-            snapshot = snapshot_of(order)
+        with collection.refusals_told(definition.name):
+            step("reading the source")
+            order = collection.deliver(definition, data, cut, suite_digests((RAW, CLEAN, ORDERS, SERIES)))
+            if (snapshot := collection.collected(order)) is None:
+                snapshot = snapshot_of(order)
         shown.counts("rows", snapshot.key, snapshot.manifest["accounting"])
         return {"snapshot": snapshot.key, "new": snapshot.new} | snapshot.manifest
 

@@ -186,6 +186,9 @@ def history(result: dict[str, Any]) -> None:
         when = each["at"].removesuffix("+00:00").replace("T", " ")
         table.add_row(str(each["number"]), when, each["by"], each["kind"], each["about"], escape(each["said"]))
     out.print(table)
+    for each in result["register"]:
+        when = each["at"].removesuffix("+00:00").replace("T", " ")
+        out.print(f"register {each['number']}, {when}, signed by the owner: {escape(each['said'])}", soft_wrap=True)
     out.print(f"head {result['head']}", style="dim", soft_wrap=True)
 
 

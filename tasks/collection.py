@@ -1,8 +1,9 @@
 """Collect stage: ask the source, store what is new, check, cleanse, check again, snapshot."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from tasks import evidence, lake, sidetables, snapshots, stewardship
+from tasks import evidence, journal, lake, sidetables, snapshots, stewardship
 from tasks.calendars import calendar
 from tasks.domain import bars as bar_tables
 from tasks.domain import drift, names
@@ -84,6 +85,16 @@ class Order(NamedTuple):
     def title(self) -> str:
         """What the run is called after: the last session asked for, or today."""
         return str((self.as_of or pd.Timestamp.now(UTC)).date())
+
+
+@contextmanager
+def refusals_told(problem: str) -> Iterator[None]:
+    """Write it into the problem's journal where the block refuses the data."""
+    try:
+        yield
+    except DataRefused as refused:
+        journal.append(problem, journal.REFUSAL, {"why": str(refused)})
+        raise
 
 
 @task(cache_policy=NO_CACHE)

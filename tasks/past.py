@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Any
 
-from tasks import journal, reigns
+from tasks import journal, register, reigns
 from tasks.domain import names
 from tasks.domain.errors import UsageError
 from tasks.journal import Event
+from tasks.register import Version
 
 # Of each kind of event, what is told of it besides when, who and about which version.
 TOLD = {
@@ -19,12 +20,14 @@ TOLD = {
     journal.CONCERN: "{comment}",
     journal.ANSWER: "to concern {concern}: {comment}",
     journal.DIFFERENCE: "{what}",
+    journal.REFUSAL: "data refused: {why}",
     names.APPROVE: "{comment}",
 }
 
 
 def history(problem: str) -> dict[str, Any]:
-    """The events of a problem, oldest first: number, at, by, kind, about, said; and the journal's head.
+    """The events of a problem, oldest first (number, at, by, kind, about, said), the versions of the register (number,
+    at, said) and the journal's head.
 
     Raises:
         UsageError: nothing happened to a problem of that name.
@@ -33,7 +36,28 @@ def history(problem: str) -> dict[str, Any]:
     found = journal.whole(problem)
     if not found:
         raise UsageError(f"problem {problem!r}: nothing happened to it yet; see `countersign status`")
-    return {"problem": problem, "events": [line(event) for event in found], "head": journal.head(problem)}
+    told = [line(event) for event in found]
+    return {"problem": problem, "events": told, "register": people(), "head": journal.head(problem)}
+
+
+def people() -> list[dict[str, Any]]:
+    """The versions of the register: number, at, said."""
+    return [
+        {"number": number, "at": each.at.isoformat(), "said": in_words(each)}
+        for number, each in enumerate(register.load().versions, start=1)
+    ]
+
+
+def in_words(version: Version) -> str:
+    revoked = [
+        f"{person.name}'s key revoked from {key.revoked.since} on: {key.revoked.why}"
+        for person in version.people.people
+        for key in person.keys
+        if key.revoked
+    ]
+    kind = "development keys" if version.development else f"{len(version.people.people)} people"
+    needed = version.people.approvals
+    return "; ".join([f"{kind}, approvals needed: pilot {needed.pilot}, full {needed.full}", *revoked])
 
 
 def live(problem: str, moment: datetime) -> dict[str, Any]:

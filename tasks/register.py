@@ -26,10 +26,12 @@ SERVICES = (names.STEWARD, names.TRAINER, names.VALIDATOR)
 
 
 class Version(NamedTuple):
-    """One version of the register. `development`: its keys were made here and lie beside the data."""
+    """One version of the register. `development`: its keys were made here and lie beside the data; `at`: when the owner
+    signed it, in UTC."""
 
     people: People
     development: bool
+    at: datetime
 
 
 class Register(NamedTuple):
@@ -102,7 +104,8 @@ def load() -> Register:
 @lru_cache(maxsize=64)
 def version(sha: str, content: bytes) -> Version:
     said = json.loads(content)
-    return Version(parse_people(said["people"], f"register entry {sha[:8]}"), bool(said["development"]))
+    people = parse_people(said["people"], f"register entry {sha[:8]}")
+    return Version(people, bool(said["development"]), datetime.fromisoformat(said["at"]))
 
 
 def establish() -> None:
@@ -136,7 +139,8 @@ def sync(people: People) -> bool:
     if not people.people:
         raise UsageError("expectations/roles.yaml: lists nobody; development keys stay in force")
     with exclusive("register", wait=True):
-        if load().now == (people, False):
+        now = load().now
+        if (now.people, now.development) == (people, False):
             return False
         require_services(people)
         write(people, is_development=False)
@@ -156,5 +160,6 @@ def require_services(people: People) -> None:
 
 def write(people: People, is_development: bool) -> None:
     after = chain.read(folder(), KIND, [keys.public_of(keys.owner())])
-    content = {"people": people.model_dump(mode="json", by_alias=True), "development": is_development}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    content = {"people": people.model_dump(mode="json", by_alias=True), "development": is_development, "at": at}
     chain.append(folder(), KIND, content, keys.signer(names.OWNER), after)

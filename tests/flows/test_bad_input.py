@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tasks import journal
 from tests.support.command import Countersign
 from tests.support.market import bars, problem
 
@@ -79,12 +80,15 @@ FILES = {
 
 
 @pytest.mark.parametrize(("make", "said"), FILES.values(), ids=FILES.keys())
-def test_data_files(countersign: Countersign, tmp_path: Path, make: object, said: str) -> None:
+def test_data_files(countersign: Countersign, home: Path, tmp_path: Path, make: object, said: str) -> None:
     assert callable(make)
     path = tmp_path / "delivered.csv"
     path.write_text(make(bars(0.0, names=3, sessions=100)))
     line = refuse(countersign, 4, "collect", problem(tmp_path, "wrong"), "--data", path)
     assert said in line
+    [event] = journal.read("wrong")
+    assert (event.kind, event.by) == (journal.REFUSAL, "development-steward")
+    assert event.content["why"] in line
 
 
 def test_unwritable_state_folder(tmp_path: Path) -> None:
