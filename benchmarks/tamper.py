@@ -4,9 +4,10 @@ A real market is retrained twice by the command users run; version 1 is approved
 changes are made and taken back: metrics, params, tags, descriptions, aliases, runs and versions in MLflow's database;
 bytes, ends and names of artifacts; links, layouts, entries of the journal and of the register, their order and their
 ends; old approvals replayed, evidence of one version put under another, the clock set back. After each, the versions
-are verified as the reconciler does it. A change counts as detected if anything is said, and as named right if the first
-thing said names what was changed. Beside it stands what MLflow alone tells (every run and version can be read, every
-model loads). Prints a table and, as its last line, one JSON object.
+are verified as the reconciler does it. Bundles of version 1 are changed by a byte and verified as such. A change
+counts as detected if anything is said, and as named right if the first thing said names what was changed. Beside it
+stands what MLflow alone tells (every run and version can be read, every model loads). Prints a table and, as its last
+line, one JSON object.
 """
 
 import argparse
@@ -30,6 +31,7 @@ CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
 NAME, LIVE = "planted", "planted.live"
+BUNDLES = 24  # bundles that are changed on their way
 Undo = Callable[[], object]
 
 
@@ -357,8 +359,8 @@ def plain() -> str:
     return ""
 
 
-def clock_set_back() -> bool:
-    """Whether an approval dated back, such as with a key that has expired, is refused."""
+def clock_set_back() -> list[str]:
+    """What is said to an event dated back, such as with a key that has expired."""
     from tasks import journal
     from tasks.domain.errors import UsageError
 
@@ -372,10 +374,28 @@ def clock_set_back() -> bool:
     try:
         journal.append(NAME, journal.REJECTION, {"comment": "long ago", "candidate": "none"})
     except UsageError as fault:
-        return str(fault).startswith("clock:")
+        return [str(fault)]
     finally:
         journal.datetime = kept  # type: ignore[misc]
-    return False
+    return []
+
+
+def bundle(whole: Path, owner: Path, rng: random.Random) -> tuple[Change, list[str]]:
+    """A byte of any signed file of a bundle, and what verifying that bundle says."""
+    from tasks import bundles
+
+    folder = whole.with_name("carried")
+    shutil.copytree(whole, folder)
+    unsigned = {folder / bundles.README, folder / bundles.BUNDLE}
+    path = rng.choice([path for path in sorted(folder.rglob("*")) if path.is_file() and path not in unsigned])
+    content = bytearray(path.read_bytes() or b" ")
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+    path.write_bytes(bytes(content))
+    names = (path.name, f"link {path.name.partition('.')[0]}:", "journal: its head")
+    try:
+        return Change(f"byte of {path.relative_to(folder)}", names), bundles.verify(folder, owner).faults
+    finally:
+        shutil.rmtree(folder)
 
 
 @contextmanager
@@ -388,6 +408,35 @@ def attacked(world: World, kept: Path) -> Iterator[None]:
             shutil.rmtree(world.home / part)
             shutil.copytree(kept / part, world.home / part)
         copy_database(kept / "mlflow.db", world.database)
+
+
+class Tally:
+    """What was made and what was seen of it, by kind of change."""
+
+    def __init__(self) -> None:
+        self.made, self.seen, self.right, self.alone = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+        self.missed: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, kind: str, change: Change, found: list[str], shown: str) -> None:
+        """`found`: what was said of a change, the first thing first; `shown`: what MLflow alone said."""
+        named = bool(found) and any(each in found[0] for each in change.names)
+        self.made[kind] += 1
+        self.seen[kind] += bool(found)
+        self.right[kind] += named
+        self.alone[kind] += bool(shown)
+        if not named:
+            self.missed[kind].append(f"{change.what}: {found[:1]}")
+
+    def print(self) -> None:
+        print(f"\n{'change':>16}  made  detected  named right  by MLflow alone")
+        for kind in self.made:
+            line = f"{self.made[kind]:4}  {self.seen[kind]:8}  {self.right[kind]:11}  {self.alone[kind]:15}"
+            print(f"{kind:>16}  {line}")
+            for each in self.missed[kind][:3]:
+                print(f"{'':>16}  ✗ {each}")
+        total = {"changes": self.made, "detected": self.seen, "named_right": self.right}
+        total["plain_mlflow_detected"] = self.alone
+        print(json.dumps({name: counted.total() for name, counted in total.items()}))
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -413,6 +462,7 @@ def main() -> None:
 
 
 def measure(world: World, kept: Path, changes: int, seed: int) -> None:
+    from tasks import bundles
     from tasks.home import prepare
 
     prepare()
@@ -422,32 +472,19 @@ def measure(world: World, kept: Path, changes: int, seed: int) -> None:
     assert said() == [], said()
     assert plain() == "", plain()
     rng = random.Random(seed)
-    made, seen, right, alone = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    missed: dict[str, list[str]] = defaultdict(list)
+    tally = Tally()
     for number in range(changes):
         kind = CHANGES[number % len(CHANGES)]
         with attacked(world, kept):
             change, name = kind(world, rng), kind.__name__
-            found, shown = said(), plain()
-            made[name] += 1
-            seen[name] += bool(found)
-            right[name] += bool(found) and any(each in found[0] for each in change.names)
-            alone[name] += bool(shown)
-            if not found or not any(each in found[0] for each in change.names):
-                missed[name].append(f"{change.what}: {found[:1]}")
+            tally.add(name, change, said(), plain())
         if (number + 1) % len(CHANGES) == 0:
             print(f"  {number + 1} of {changes}", flush=True)
-    made["clock"] += 1
-    held = clock_set_back()
-    seen["clock"] += held
-    right["clock"] += held
-    print(f"\n{'change':>16}  made  detected  named right  by MLflow alone")
-    for name in made:
-        print(f"{name:>16}  {made[name]:4}  {seen[name]:8}  {right[name]:11}  {alone[name]:15}")
-        for each in missed[name][:3]:
-            print(f"{'':>16}  ✗ {each}")
-    total = {"changes": made, "detected": seen, "named_right": right, "plain_mlflow_detected": alone}
-    print(json.dumps({name: counted.total() for name, counted in total.items()}))
+    bundles.export(f"{NAME}/1", kept / "bundle")
+    for _ in range(BUNDLES):
+        tally.add("bundle", *bundle(kept / "bundle", world.home / "keys" / "owner.pub", rng), "")
+    tally.add("clock", Change("clock set back", ("clock:",)), clock_set_back(), "")
+    tally.print()
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def verify(folder: Path, owner_key: Path | None) -> Verification:
         raise UsageError("--owner-key: give the owner's public key (PEM), and not one that came with the bundle")
     with at(folder, owner_key):
         found = Candidate(name, version, candidate)
-        faults = proof.guarded(inspect, found)
+        faults = proof.guarded(inspect, found, str(about.get("head")))
         return verification.concluded(found.reference, found, faults, {} if faults else pointing(found))
 
 
@@ -116,9 +116,10 @@ def at(folder: Path, owner_key: Path) -> Iterator[None]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def inspect(found: Candidate) -> list[str]:
+def inspect(found: Candidate, head: str) -> list[str]:
     """All that can be wrong with a bundle."""
-    register.load()
+    if journal.head(found.model) != head:
+        return ["journal: its head is not the one that the bundle was made with"]
     faults = proof.guarded(journal.anchor_faults, found.model)
     faults += proof.signatures(found, approvals.released(found) is not None)
     faults += proof.guarded(model_faults, found)
