@@ -40,7 +40,8 @@ def approval(model: str) -> dict[str, Any]:
         if found.over:
             create_markdown_artifact(f"{model}: {found.said}", key="approval", description=model)
             return {"model": model, "said": found.said}
-        form = Answer.with_initial_data(description=found.page)
+        with logins.reading():
+            form = Answer.with_initial_data(description=waiting.page(model))
         said = suspend_flow_run(wait_for_input=form, key=f"answer-{number}", timeout=LONGEST_WAIT)
         print(f"{said.person} in the form: {said.decision}: {said.comment}")
         if said.decision == "raise a concern":

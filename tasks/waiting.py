@@ -1,19 +1,19 @@
 """What waits for people: said in Prefect's words, so that a run can wait for it and a form can show it."""
 
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from typing import NamedTuple
 
-from tasks import aliases, approvals, candidates, evidence, journal, keys, ledger
+from tasks import aliases, approvals, audit, candidates, evidence, journal, keys, ledger, verification
 from tasks.candidates import Candidate
 from tasks.domain import names
 
 
 class Wait(NamedTuple):
-    """`over`: nothing is awaited any more; `said`: where it stands, in a line; `page`: what an approver sees first."""
+    """`over`: nothing is awaited any more; `said`: where it stands, in a line."""
 
     model: str
     over: bool
     said: str
-    page: str
 
 
 def wait(reference: str) -> Wait:
@@ -26,11 +26,11 @@ def wait(reference: str) -> Wait:
     found = candidates.candidate(*ledger.split_reference(reference))
     decision = found.decision()
     if not decision["accepted"]:
-        return Wait(reference, True, str(decision["summary"]), "")
+        return Wait(reference, True, str(decision["summary"]))
     if is_outdone(found):
-        return Wait(reference, True, f"a later version of {found.model} was made champion", "")
+        return Wait(reference, True, f"a later version of {found.model} was made champion")
     stands = approvals.standing(found)
-    return Wait(reference, stands.released or bool(stands.rejections), stands.said, page(found, decision, stands.said))
+    return Wait(reference, stands.released or bool(stands.rejections), stands.said)
 
 
 def is_outdone(found: Candidate) -> bool:
@@ -40,12 +40,25 @@ def is_outdone(found: Candidate) -> bool:
     return behind is not None and behind > found.version
 
 
-def page(found: Candidate, decision: dict[str, Any], said: str) -> str:
-    """What an approver reads in the form: what it does, why it passed, what would hurt it, what is awaited, and how to
-    sign."""
-    told = decision["in_plain_words"]
-    lists = {"Why it passed": [told["why"], *told["reasons"]], "What would hurt it": told["hurts"]}
-    lines = [f"## {found.reference}: {decision['summary']}", "", f"**{said}**", "", str(told["does"]), ""]
+def page(reference: str) -> str:
+    """What an approver reads in the form: what is awaited, what it is for and within which limits, why it passed, what
+    would hurt it, what changed since the champion, open concerns, and how to sign. Of a version that does not verify it
+    says that and nothing else."""
+    checked = verification.verify(reference)
+    if checked.faults:
+        broken = [f"- {each}" for each in checked.faults]
+        return "\n".join([f"## {reference} does not verify: nobody can approve it", "", *broken])
+    found = candidates.candidate(*ledger.split_reference(reference))
+    case = audit.gather(found, checked, datetime.now(UTC))
+    told, stands = audit.plain(case), approvals.standing(found)
+    lists = {
+        "What it is for, and the limits that would apply": audit.purpose(case).said,
+        "Why it passed": [told.why, *told.reasons],
+        "What would hurt it": told.hurts,
+        "What changed": [*audit.better(case).said, *audit.changes(case).said],
+        "Open concerns": [f"{each.number}, {each.person}: {each.text}" for each in stands.open_concerns] or ["None."],
+    }
+    lines = [f"## {found.reference}: {case.decision['summary']}", "", f"**{stands.said}**", ""]
     for title, points in lists.items():
         lines += [f"**{title}**", "", *(f"- {point}" for point in points), ""]
     lines += [
