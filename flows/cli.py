@@ -245,6 +245,14 @@ def reconcile(problem: ProblemName, as_json: Json = False) -> None:
 
 
 @app.command()
+def stamp(problem: ProblemName, as_json: Json = False) -> None:
+    """Have a time stamping authority stamp the head of a problem's journal (COUNTERSIGN_TSA, COUNTERSIGN_TSA_ROOT)."""
+    from tasks import stamps
+
+    show(stamps.stamp(problem), as_json, screen.plain)
+
+
+@app.command()
 def history(
     problem: ProblemName,
     at: Annotated[str | None, typer.Option(metavar="TIME", help="What was live then (UTC): 2026-11-20T16:00.")] = None,

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flows import servers
-from tasks import evidence, reconciling, waiting
+from tasks import evidence, reconciling, stamps, waiting
 from tasks.domain.errors import CountersignError
 from tasks.home import as_json, prepare, write_whole
 from tasks.reconciling import Difference
@@ -55,6 +55,8 @@ def compare(before: Seen) -> Seen:
             for entry in reconciling.record(problem, lasting(problem, now[problem], before[problem])):
                 print(f"{problem}: {entry['state']}: {entry['model']}: {entry['what']}", flush=True)
                 announce(problem, entry)
+            if stamps.is_wanted():
+                stamps.stamp(problem)
         except CountersignError as fault:
             now[problem].add(Difference(problem, problem, str(fault)))
             print(f"{problem}: {fault}", flush=True)

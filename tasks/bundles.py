@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks import aliases, approvals, evidence, journal, keys, ledger, models, proof, register, verification
+from tasks import aliases, approvals, evidence, journal, keys, ledger, models, proof, register, stamps, verification
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
@@ -62,7 +62,8 @@ def export(reference: str, out: Path) -> dict[str, Any]:
 
 def fill(folder: Path, found: Candidate) -> None:
     """Copy what a version's evidence is made of."""
-    for part in (found.folder, journal.folder(found.model), register.folder()):
+    stamped = [stamps.folder(found.model)] if stamps.folder(found.model).exists() else []
+    for part in (found.folder, journal.folder(found.model), register.folder(), *stamped):
         shutil.copytree(part, folder / part.relative_to(home()))
     for run_id in sorted({evidence.statement_of(path).run_id for path in found.folder.rglob("*.link")}):
         shutil.copytree(ledger.run_folder(run_id), folder / RUNS / run_id)
@@ -120,7 +121,7 @@ def inspect(found: Candidate, head: str) -> list[str]:
     """All that can be wrong with a bundle."""
     if journal.head(found.model) != head:
         return ["journal: its head is not the one that the bundle was made with"]
-    faults = proof.guarded(journal.anchor_faults, found.model)
+    faults = proof.guarded(journal.anchor_faults, found.model) + proof.guarded(stamps.faults, found.model)
     faults += proof.signatures(found, approvals.released(found) is not None)
     faults += proof.guarded(model_faults, found)
     for stage in names.STAGES:
