@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, NamedTuple
 
-from tasks import approvals, evidence, journal, register, reigns, verdict_page
+from tasks import approvals, evidence, journal, register, reigns
+from tasks.audit_case import Case, at, gather, number, percent, plain, when
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.figure_words import written
 from tasks.domain.people import conflicts
-from tasks.domain.verdict_words import Plain, reason
-from tasks.journal import Event
-from tasks.reigns import Reign
+from tasks.domain.verdict_words import reason
 from tasks.verification import Verification
 
 MOST_SCENARIOS = 8
@@ -31,38 +30,6 @@ class Answer(NamedTuple):
     rows: Sequence[Sequence[str]] = ()
     evidence: str = ""
     picture: tuple[str, str] | None = None
-
-
-class Case(NamedTuple):
-    """All that the answers are taken from. `own`: the journal's events about the version; `all`: of its problem."""
-
-    found: Candidate
-    decision: Mapping[str, Any]
-    validation: Mapping[str, Any]
-    backtest: Mapping[str, Any]
-    trials: Mapping[str, Any]
-    manifest: Mapping[str, Any]
-    own: Sequence[Event]
-    all: Sequence[Event]
-    reigns: Sequence[Reign]
-    checked: Verification
-    now: datetime
-
-    @property
-    def figures(self) -> dict[str, float]:
-        return {**self.validation.get("figures", {}), **self.backtest.get("figures", {})}
-
-    def of(self, *kinds: str) -> list[Event]:
-        return [event for event in self.own if event.kind in kinds]
-
-    def last(self, kind: str) -> Event:
-        return self.of(kind)[-1]
-
-    def products(self, stage: str) -> Mapping[str, str]:
-        return evidence.read_statement(self.found.folder, stage).products
-
-    def materials(self, stage: str) -> Mapping[str, str]:
-        return evidence.read_statement(self.found.folder, stage).materials
 
 
 class Audit(NamedTuple):
@@ -97,30 +64,6 @@ def audit(found: Candidate, checked: Verification, now: datetime) -> Audit:
     return Audit(found, title, now, checked, journal.head(found.model), answers)
 
 
-def gather(found: Candidate, checked: Verification, now: datetime) -> Case:
-    def signed(stage: str, name: str) -> Any:
-        return json.loads(found.file(stage, name))
-
-    events = journal.whole(found.model)
-    return Case(
-        found,
-        found.decision(),
-        signed(names.VALIDATE, names.VALIDATION),
-        signed(names.BACKTEST, names.BACKTEST_REPORT),
-        signed(names.TRAIN, names.TRIALS),
-        found.snapshot().manifest,
-        [event for event in events if is_about(found, event)],
-        events,
-        reigns.reigns(found.model),
-        checked,
-        now,
-    )
-
-
-def is_about(found: Candidate, event: Event) -> bool:
-    return approvals.is_about(found, event) or event.content.get("candidate") == found.id
-
-
 # --- the questions ------------------------------------------------------------------------------------------
 
 
@@ -145,7 +88,7 @@ def purpose(case: Case) -> Answer:
 
 def criteria(case: Case) -> Answer:
     version = case.decision["problem_version"]
-    frozen = [event for event in case.all if event.kind == journal.PROBLEM][version - 1]
+    frozen = [event for event in case.all if event.kind == journal.PROBLEM and not event.void][version - 1]
     trained = case.last(names.TRAIN)
     before = "before" if frozen.number < trained.number else "AFTER"
     changed = case.decision["changed_criteria"]
@@ -468,30 +411,8 @@ QUESTIONS: tuple[Callable[[Case], Answer], ...] = (
 # --- words --------------------------------------------------------------------------------------------------
 
 
-def plain(case: Case) -> Plain:
-    return verdict_page.words(case.found, case.decision)
-
-
-def at(case: Case, stage: str, name: str) -> str:
-    """Where a signed file lies: its name, stage and run, and the entry of the journal that says so."""
-    run = evidence.read_statement(case.found.folder, stage).run_id
-    return f"{name} of {stage} run {run[:8]}, journal entry {case.last(stage).number}"
-
-
-def when(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}"
-
-
 def present(said: Sequence[str]) -> list[str]:
     return [each for each in said if each]
-
-
-def number(value: Any) -> str:
-    return "–" if value is None else f"{value:.4g}"
-
-
-def percent(value: Any) -> str:
-    return "–" if value is None else f"{value:.1%}"
 
 
 def state(finding: Mapping[str, Any]) -> str:

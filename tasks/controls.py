@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
 from tasks import audit, candidates, ledger, register, reigns, verification
-from tasks.audit import Case
+from tasks.audit_case import Case, gather, number, when
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
 
@@ -49,7 +49,7 @@ def controls(problem: str) -> dict[str, Any]:
     checked = verification.verify(reference)
     if checked.faults:
         raise VerificationFailed(f"{reference}: {'; '.join(checked.faults)}; no control has evidence")
-    case = audit.gather(found, checked, datetime.now(UTC))
+    case = gather(found, checked, datetime.now(UTC))
     rows = [{"id": each.id, "asks": each.asks} | each.check(case)._asdict() for each in CONTROLS]
     counts = {state: sum(row["state"] == state for row in rows) for state in ("yes", "partly", "no")}
     return {"model": reference, "controls": rows, "counts": counts}
@@ -152,15 +152,13 @@ def authorised(case: Case) -> Found:
     given = [event for event in case.of(names.APPROVE) if not event.void]
     if not given:
         return Found("no", f"{case.checked.standing}")
-    return unless_development(case, f"{given[-1].by} on {audit.when(given[-1].at)}, checked against the register")
+    return unless_development(case, f"{given[-1].by} on {when(given[-1].at)}, checked against the register")
 
 
 def changed(case: Case) -> Found:
     if not case.validation.get("champion"):
         return Found("yes", "the first champion or none before it: every change is new")
-    return Found(
-        "partly", f"distance from the champion {audit.number(case.figures.get('champion.distance'))}; no class"
-    )
+    return Found("partly", f"distance from the champion {number(case.figures.get('champion.distance'))}; no class")
 
 
 def drift(case: Case) -> Found:
@@ -185,9 +183,7 @@ def card(case: Case) -> Found:
 
 def logged(case: Case) -> Found:
     first, last = case.all[0], case.all[-1]
-    return Found(
-        "yes", f"{len(case.all)} signed entries from {audit.when(first.at)} to {audit.when(last.at)}, none removed"
-    )
+    return Found("yes", f"{len(case.all)} signed entries from {when(first.at)} to {when(last.at)}, none removed")
 
 
 def records(case: Case) -> Found:

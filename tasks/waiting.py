@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from tasks import aliases, approvals, audit, candidates, evidence, journal, keys, ledger, verification
+from tasks.audit_case import gather, plain
 from tasks.candidates import Candidate
 from tasks.domain import names
 
@@ -49,8 +50,8 @@ def page(reference: str) -> str:
         broken = [f"- {each}" for each in checked.faults]
         return "\n".join([f"## {reference} does not verify: nobody can approve it", "", *broken])
     found = candidates.candidate(*ledger.split_reference(reference))
-    case = audit.gather(found, checked, datetime.now(UTC))
-    told, stands = audit.plain(case), approvals.standing(found)
+    case = gather(found, checked, datetime.now(UTC))
+    told, stands = plain(case), approvals.standing(found)
     lists = {
         "What it is for, and the limits that would apply": audit.purpose(case).said,
         "Why it passed": [told.why, *told.reasons],
