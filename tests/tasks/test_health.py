@@ -1,7 +1,6 @@
 """How `up` shows what runs: drawn anew on a terminal; elsewhere a line when something changes."""
 
 import io
-from collections.abc import Iterator
 
 import pytest
 from rich.console import Console
@@ -26,10 +25,10 @@ ILL = {
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def told(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     file = io.StringIO()
     monkeypatch.setattr(screen, "out", Console(file=file, width=100))
-    yield file
+    return file
 
 
 def test_elsewhere_only_what_changes_is_told(told: io.StringIO) -> None:
