@@ -30,9 +30,8 @@ def guarded(check: Callable[..., Iterable[str]], *arguments: Any) -> list[str]:
 def signatures(found: Candidate, released: bool) -> list[str]:
     """The chain, the approvals where they are needed, and both against the journal."""
     faults = evidence.chain_faults(found.folder, evidence.CANDIDATE_LAYOUT)
-    if released:
-        faults += evidence.chain_faults(found.folder, evidence.RELEASE_LAYOUT)
-        faults += guarded(approvals.lacking, found)
+    if released:  # how many approvals are needed is asked of the layout only once it is whole
+        faults += evidence.chain_faults(found.folder, evidence.RELEASE_LAYOUT) or guarded(approvals.lacking, found)
     return faults + guarded(approvals.link_faults, found)
 
 
