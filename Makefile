@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 STAMP := $(VENV)/installed
 NAME ?=
-PARTS := tests --ignore=tests/flows --ignore=tests/browser
+# Tests at once: one more than the smallest machine has cores, since many wait for servers.
+TESTERS ?= 3
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help setup run test deep fast check lock bench up clean
@@ -38,12 +39,7 @@ up: setup  ## Run the Prefect and MLflow servers and serve the flows
 
 test: setup  ## Run all tests
 	@echo "Running all tests: real servers, real processes, a real browser; about 20 minutes on two cores."
-	@echo "Those of single parts, then those in a browser, run beside those of whole flows; what they said comes after them."
-	@said=$$(mktemp); trap 'kill -- -$$parts 2>/dev/null; rm -f $$said' EXIT; \
-	  setsid bash -c '$(PYTEST) -p no:cacheprovider $(PARTS); parts=$$?; \
-	    $(PYTEST) -p no:cacheprovider tests/browser; exit $$((parts | $$?))' >$$said 2>&1 & parts=$$!; \
-	  $(PYTEST) tests/flows; whole=$$?; \
-	  wait $$parts; status=$$?; cat $$said; exit $$((whole | status))
+	@$(PYTEST) -p no:cacheprovider -n $(TESTERS) --dist loadgroup
 
 fast: setup  ## Run the tests of the pure domain
 	@$(BIN)/python -m pytest -m "not slow" tests/domain tests/test_architecture.py

@@ -161,7 +161,8 @@ def start_worker(prefect_url: str, mlflow_url: str, secured: bool) -> Server:
 
     Its stages reach MLflow through its server where that is `secured`, or else by its database.
     """
-    extra = {"PREFECT_API_URL": prefect_url + "/api", MLFLOW_PAGES: mlflow_url}
+    # People wait for what they started; Prefect's own ten seconds are made for many workers.
+    extra = {"PREFECT_API_URL": prefect_url + "/api", MLFLOW_PAGES: mlflow_url, "PREFECT_RUNNER_POLL_FREQUENCY": "3"}
     extra |= {logins.SERVER: mlflow_url} if secured else {}
     return start("worker", ["flows.deployments"], prefect_url, "/api/health", extra)
 

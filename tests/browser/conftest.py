@@ -141,7 +141,7 @@ def open_form(page: Page, service: Service) -> None:
 
 
 def fill_form(page: Page) -> None:
-    expect(page.get_by_role("group").get_by_role("textbox")).to_have_value("sp500_alpha")
+    expect(page.get_by_role("group").get_by_role("button", name="sp500_alpha")).to_be_visible()
     page.get_by_role("button", name="date", exact=True).click()
     page.get_by_text("Select date").click()
     page.locator("input[type=date]").fill("2015-12-31")
