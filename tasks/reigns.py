@@ -45,7 +45,7 @@ def reigns(problem: str) -> list[Reign]:
             event.number,
             compared(problem, int(event.content["version"]), str(event.content["candidate"])),
         )
-        for event, until in zip(moves, [*ends, None], strict=True)
+        for event, until in zip(moves, [*ends, None][: len(moves)], strict=True)
     ]
 
 

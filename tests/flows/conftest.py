@@ -38,7 +38,7 @@ def history(tmp_path_factory: pytest.TempPathFactory, prefect: str) -> History:
     """The first retrain runs with no server running."""
     folder = tmp_path_factory.mktemp("planted")
     problem = market(folder, "planted", signal=0.003)
-    first = Countersign(folder / "state").json("retrain", problem)
+    first = Countersign(folder / "state", fresh=True).json("retrain", problem)
     countersign = Countersign(folder / "state", prefect)
     with secured(countersign.home) as url:
         countersign("roles", "mlflow", "--url", url, "planted")

@@ -64,7 +64,7 @@ def desk(prefect: str) -> Iterator[Desk]:
     try:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("COUNTERSIGN_ACCESS", str(separated(folder)))
-            countersign = Countersign(folder / "state", prefect)
+            countersign = Countersign(folder / "state", prefect, fresh=True)
             yield Desk(countersign, countersign.json("retrain", market(folder, "planted", signal=0.003)))
     finally:
         shutil.rmtree(folder)

@@ -78,6 +78,7 @@ def test_validation_needs_nothing_of_the_trainers(
         shutil.rmtree(home / "logs")
     shutil.rmtree(home / "evidence")
     (tmp_path / "evidence").rename(home / "evidence")
+    assert not countersign.json("validate", "worthless/1")["new"], "and its page in MLflow tells of it again"
     assert countersign.json("verify", "worthless/1")["faults"] == []
 
 

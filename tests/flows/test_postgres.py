@@ -80,7 +80,7 @@ def server() -> Iterator[URL]:
 
 
 def test_up_keeps_all_records_on_the_server_it_is_given(server: URL, tmp_path: Path) -> None:
-    countersign = Countersign(tmp_path / "state")
+    countersign = Countersign(tmp_path / "state", fresh=True)
     ports = ("--prefect-port", free_port(), "--mlflow-port", free_port())
     process = countersign.start("up", "--postgres", shown(server), *ports, "--json")
     assert process.stdout is not None
@@ -140,7 +140,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": shown(made["prefect"].set(drivername="postgresql+asyncpg")),
         }
         asked = problem(folder, "stored", source=source)
-        countersign = Countersign(folder / "state", extra=extra)
+        countersign = Countersign(folder / "state", extra=extra, fresh=True)
         yield Chain(countersign, asked, made, market[late], countersign.json("retrain", asked))
 
 

@@ -10,19 +10,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support import prepared, quick
+
 CHECKOUT = Path(__file__).parents[2]
+QUICK = quick.Quick()
 
 
 @dataclass(frozen=True)
 class Countersign:
     """`countersign` on one state folder; `prefect` is a running server's API, or None to let it start its own.
 
-    `extra` is what the user's environment holds besides; `checkout` is where the program lies."""
+    `extra` is what the user's environment holds besides; `checkout` is where the program lies; `fresh`: a state folder
+    that does not exist yet is left to make all of its own."""
 
     home: Path
     prefect: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     checkout: Path = CHECKOUT
+    fresh: bool = False
 
     @property
     def environment(self) -> dict[str, str]:
@@ -32,6 +37,8 @@ class Countersign:
 
     def start(self, *arguments: object) -> "subprocess.Popen[str]":
         """Start it as the leader of its own process group."""
+        if not self.fresh:
+            prepared.prepare(self.home)
         return subprocess.Popen(
             [sys.executable, "-m", "flows.cli", *map(str, arguments)],
             stdout=subprocess.PIPE,
@@ -44,9 +51,13 @@ class Countersign:
 
     def __call__(self, *arguments: object, code: int = 0) -> str:
         """Run it to the end, require the exit code, return what it printed (both streams where it failed)."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=400)
-        assert process.returncode == code, f"exit {process.returncode}, expected {code}\n{out}\n{err}"
+        if arguments[0] in quick.VERBS and self.checkout == CHECKOUT:
+            ended, out, err = QUICK.run([str(each) for each in arguments], self.environment)
+        else:
+            process = self.start(*arguments)
+            out, err = process.communicate(timeout=400)
+            ended = process.returncode
+        assert ended == code, f"exit {ended}, expected {code}\n{out}\n{err}"
         return out if code == 0 else out + err
 
     def json(self, *arguments: object, code: int = 0) -> dict[str, Any]:
