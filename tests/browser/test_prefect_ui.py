@@ -1,5 +1,9 @@
 """A person starts a retrain in the Prefect UI: what was typed is what ran, and it ran to the end."""
 
+import re
+
+from playwright.sync_api import Page, expect
+
 from tests.browser.conftest import TYPED, Service, eventually
 
 STAGES = ("collect", "train", "validate", "backtest", "promote")
@@ -24,6 +28,21 @@ def test_every_stage_completed(service: Service, retrained: str) -> None:
         return {stage["name"]: stage["state_type"] for stage in stages}
 
     eventually(states, dict.fromkeys(STAGES, "COMPLETED"))
+
+
+def test_each_flow_ends_with_a_table_and_links_its_run_in_mlflow_and_back(
+    service: Service, retrained: str, page: Page
+) -> None:
+    left = service.ask("artifacts/filter", {"artifacts": {"key": {"exists_": True}}})
+    assert {"rows", "training", "validation", "backtest", "verdict"} <= {each["key"] for each in left}
+    assert [each["flow_run_id"] == retrained for each in left if each["key"] == "verdict"].count(True) == 1
+    links = {each["description"]: each for each in left if each["key"] == "mlflow-run"}
+    assert list(map(links.__contains__, ("collect", "train", "validate", "backtest", "decide"))) == 5 * [True]
+    [address] = re.findall(r"\((http[^)]*)\)", links["validate"]["data"])
+    assert address.startswith(service.mlflow)
+    page.goto(address)
+    back = page.get_by_role("link", name="Run in Prefect")
+    expect(back).to_have_attribute("href", f"{service.prefect}/runs/flow-run/{links['validate']['flow_run_id']}")
 
 
 def test_one_version_resulted(service: Service, retrained: str) -> None:
