@@ -39,7 +39,7 @@ up: setup  ## Run the Prefect and MLflow servers and serve the flows
 
 test: setup  ## Run all tests
 	@echo "Running all tests: real servers, real processes, a real browser; about 20 minutes on two cores."
-	@$(PYTEST) -p no:cacheprovider -n $(TESTERS) --dist loadgroup
+	@$(PYTEST) -p no:cacheprovider -n $(TESTERS) --dist loadscope
 
 fast: setup  ## Run the tests of the pure domain
 	@$(BIN)/python -m pytest -m "not slow" tests/domain tests/test_architecture.py
