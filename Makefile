@@ -6,8 +6,8 @@ BIN := $(VENV)/bin
 INSTALL := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 STAMP := $(VENV)/installed
 NAME ?=
-# Tests at once: one more than the smallest machine has cores, since many wait for servers.
-TESTERS ?= 3
+# Tests at once: the smallest machine has two cores.
+TESTERS ?= 2
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help setup run test deep fast check lock bench up clean

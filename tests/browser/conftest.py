@@ -25,7 +25,7 @@ QUIETER = ("disable-component-update", "disable-sync", "disable-3d-apis")
 HERE = "http://127.0.0.1:"
 # MLflow greets a new browser with a dialog and a chat panel; these say that both were seen.
 SEEN = ("_mlflow_model_registry_promo_modal_dismissed_v1", "mlflow.assistant.fab.autoOpenedOnFirstLoad_v1")
-WAIT_MS, RUN_MS = 30_000, 300_000
+WAIT_MS, RUN_MS = 30_000, 500_000
 
 TYPED = {"problem": "sp500_alpha", "as_of": "2015-12-31", "data": None, "force": True, "families": None, "trials": None}
 

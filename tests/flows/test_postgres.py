@@ -111,7 +111,7 @@ def test_up_keeps_all_records_on_the_server_it_is_given(server: URL, tmp_path: P
     ],
 )
 def test_a_server_that_cannot_be_had_is_told_in_one_line(url: str, told: str, tmp_path: Path) -> None:
-    said = Countersign(tmp_path / "state")("up", "--postgres", url, code=2)
+    said = Countersign(tmp_path / "state", fresh=True)("up", "--postgres", url, code=2)
     assert told in said
     assert "secret" not in said
 
