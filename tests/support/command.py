@@ -55,7 +55,7 @@ class Countersign:
             ended, out, err = QUICK.run([str(each) for each in arguments], self.environment)
         else:
             process = self.start(*arguments)
-            out, err = process.communicate(timeout=400)
+            out, err = process.communicate(timeout=800)
             ended = process.returncode
         assert ended == code, f"exit {ended}, expected {code}\n{out}\n{err}"
         return out if code == 0 else out + err
