@@ -17,7 +17,7 @@ import httpx
 from tasks import logins
 from tasks.domain.errors import CountersignError, UsageError
 from tasks.domain.permissions import NONE
-from tasks.home import CHECKOUT, MLFLOW_PAGES, home, tracking_uri, write_whole
+from tasks.home import CHECKOUT, MLFLOW_PAGES, home, records, tracking_uri, write_whole
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
@@ -133,7 +133,7 @@ def start_mlflow(port: int, secured: bool = False) -> Server:
 
 def database() -> str:
     """Where a server of ours keeps MLflow's records, also where the environment leads to the server itself."""
-    return f"sqlite:///{home() / 'mlflow.db'}" if logins.at_server() else tracking_uri(home())
+    return records(home()) if logins.at_server() else tracking_uri(home())
 
 
 def lock() -> dict[str, str]:

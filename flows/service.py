@@ -92,6 +92,6 @@ def watch(started: list[servers.Server], stopping: threading.Event, draw: Show) 
 
 def health(started: list[servers.Server]) -> dict[str, Any]:
     """Each server and whether it answers, and what the reconciler said last."""
-    answers = {server.name: servers.healthy(server.health) for server in started}
-    rows = [{"name": each.name, "url": each.url, "answers": answers[each.name]} for each in started]
+    answers = {health: servers.healthy(health) for health in {server.health for server in started}}
+    rows = [{"name": each.name, "url": each.url, "answers": answers[each.health]} for each in started]
     return {"servers": rows, "reconciler": servers.reconciled()}

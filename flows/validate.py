@@ -31,8 +31,9 @@ def validate(model: str) -> dict[str, Any]:
         if new:
             examine(found)
         candidates.describe(found)
-        shown.figures("validation", model, found.figures(names.VALIDATE))
-        return {"model": model, "new": new, "figures": found.figures(names.VALIDATE)}
+        figures = found.figures(names.VALIDATE)
+        shown.figures("validation", model, figures)
+        return {"model": model, "new": new, "figures": figures}
 
 
 def examine(found: candidates.Candidate) -> None:

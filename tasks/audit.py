@@ -388,12 +388,8 @@ def incidents(case: Case) -> Answer:
         [when(each.since), "rollback", f"champion went back to {each.candidate}", str(each.entry)]
         for each in reigns.rollbacks(case.reigns)
     ]
-    rows += [
-        [str(key.revoked.since), "key revoked", f"{person.name}: {key.revoked.why}", ""]
-        for person in register.load().now.people.people
-        for key in person.keys
-        if key.revoked
-    ]
+    revoked = register.load().now.people.revocations()
+    rows += [[str(how.since), "key revoked", f"{name}: {how.why}", ""] for name, how in revoked]
     said = [
         f"{len(rows)} incidents of the problem are on record." if rows else "No incident of the problem is on record.",
         f"Next review: {next_review(case)}.",

@@ -39,6 +39,11 @@ class Case(NamedTuple):
     def last(self, kind: str) -> Event:
         return self.of(kind)[-1]
 
+    @property
+    def approved(self) -> list[Event]:
+        """Approvals that count."""
+        return [event for event in self.of(names.APPROVE) if not event.void]
+
     def products(self, stage: str) -> Mapping[str, str]:
         return evidence.read_statement(self.found.folder, stage).products
 

@@ -142,17 +142,17 @@ def independent(case: Case) -> Found:
 
 
 def functions(case: Case) -> Found:
-    given = [event.by for event in case.of(names.APPROVE) if not event.void]
+    given = sorted({event.by for event in case.approved})
     if not given:
         return Found("no", "nobody approved it yet")
-    return Found("partly", f"signed by {', '.join(sorted(set(given)))}; not one signature for each function")
+    return Found("partly", f"signed by {', '.join(given)}; not one signature for each function")
 
 
 def authorised(case: Case) -> Found:
-    given = [event for event in case.of(names.APPROVE) if not event.void]
-    if not given:
-        return Found("no", f"{case.checked.standing}")
-    return unless_development(case, f"{given[-1].by} on {when(given[-1].at)}, checked against the register")
+    if not case.approved:
+        return Found("no", case.checked.standing)
+    last = case.approved[-1]
+    return unless_development(case, f"{last.by} on {when(last.at)}, checked against the register")
 
 
 def changed(case: Case) -> Found:

@@ -27,7 +27,7 @@ def is_due(found: Candidate) -> bool:
 
 
 @task(cache_policy=NO_CACHE)
-def judge(found: Candidate, record: Record) -> Verdict:
+def judge(found: Candidate, record: Record) -> None:
     """Apply the problem's gates to the signed figures; writes the gates used, the decision and the page for people."""
     policy = configuration.policy_of(found.problem())
     standing = waivers.standing(found, datetime.now(UTC).date())
@@ -50,7 +50,6 @@ def judge(found: Candidate, record: Record) -> Verdict:
             ledger.NOTE: as_markdown(verdict, verdict_page.run_links(found) | {"Prefect": prefect_page()}),
         }
     )
-    return verdict
 
 
 def content(found: Candidate, policy: Policy, policy_sha256: str, verdict: Verdict) -> dict[str, Any]:

@@ -99,9 +99,12 @@ def require_writable(folder: Path) -> None:
 
 
 def tracking_uri(folder: Path) -> str:
-    return (
-        os.environ.get("MLFLOW_TRACKING_URI") or databases(folder).get("mlflow") or f"sqlite:///{folder / 'mlflow.db'}"
-    )
+    return os.environ.get("MLFLOW_TRACKING_URI") or records(folder)
+
+
+def records(folder: Path) -> str:
+    """The database of MLflow's records that belongs to a state folder, wherever the environment leads."""
+    return databases(folder).get("mlflow") or f"sqlite:///{folder / 'mlflow.db'}"
 
 
 def databases_file(folder: Path | None = None) -> Path:

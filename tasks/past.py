@@ -49,12 +49,7 @@ def people() -> list[dict[str, Any]]:
 
 
 def in_words(version: Version) -> str:
-    revoked = [
-        f"{person.name}'s key revoked from {key.revoked.since} on: {key.revoked.why}"
-        for person in version.people.people
-        for key in person.keys
-        if key.revoked
-    ]
+    revoked = [f"{name}'s key revoked from {how.since} on: {how.why}" for name, how in version.people.revocations()]
     kind = "development keys" if version.development else f"{len(version.people.people)} people"
     needed = version.people.approvals
     return "; ".join([f"{kind}, approvals needed: pilot {needed.pilot}, full {needed.full}", *revoked])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import approvals, evidence, ledger, looks, models, waivers
+from tasks import approvals, evidence, journal, ledger, looks, models, stamps, waivers
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
@@ -28,8 +28,10 @@ def guarded(check: Callable[..., Iterable[str]], *arguments: Any) -> list[str]:
 
 
 def signatures(found: Candidate, released: bool) -> list[str]:
-    """The chain, the approvals where they are needed, and both against the journal."""
-    faults = evidence.chain_faults(found.folder, evidence.CANDIDATE_LAYOUT)
+    """The journal against what is known of it elsewhere, the chain, the approvals where they are needed, and both
+    against the journal."""
+    faults = guarded(journal.anchor_faults, found.model) + guarded(stamps.faults, found.model)
+    faults += evidence.chain_faults(found.folder, evidence.CANDIDATE_LAYOUT)
     if released:  # how many approvals are needed is asked of the layout only once it is whole
         faults += evidence.chain_faults(found.folder, evidence.RELEASE_LAYOUT) or guarded(approvals.lacking, found)
     return faults + guarded(approvals.link_faults, found)

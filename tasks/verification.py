@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tasks import aliases, approvals, candidates, evidence, journal, lake, ledger, models, proof, register, stamps
+from tasks import aliases, approvals, candidates, evidence, lake, ledger, models, proof, register
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
@@ -98,8 +98,7 @@ def source_candidate(name: str, number: int) -> Candidate:
 
 def inspect(found: Candidate, approving: bool) -> list[str]:
     """All that can be wrong with a candidate, the chain first: without it, nothing else means much."""
-    faults = guarded(journal.anchor_faults, found.model) + guarded(stamps.faults, found.model)
-    faults += proof.signatures(found, released=not approving and needs_approval(found))
+    faults = proof.signatures(found, released=not approving and needs_approval(found))
     faults += registry_faults(found)
     for stage in names.STAGES:
         if evidence.is_signed(found.folder, stage):

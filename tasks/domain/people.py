@@ -99,6 +99,10 @@ class People(Frozen):
         """Public keys of all who have, had or will have a role, as they are listed."""
         return [key.public for one in self.people if any(held.role == role for held in one.roles) for key in one.keys]
 
+    def revocations(self) -> list[tuple[str, Revocation]]:
+        """Whose keys were revoked, and how."""
+        return [(one.name, key.revoked) for one in self.people for key in one.keys if key.revoked]
+
     def trusted(self, role: str) -> list[str]:
         """Of those, the keys that were not revoked."""
         return [public for public in self.keys_of(role) if not self.revoked(public, date.max)]
