@@ -402,6 +402,20 @@ def up(
         service.up(prefect_port, mlflow_port, secured, ready, draw)
 
 
+@app.command()
+def worker(
+    roles: Annotated[list[str], typer.Argument(metavar="ROLE...", help="steward, trainer or validator.")],
+    prefect: Annotated[str, typer.Option(metavar="URL", help="The Prefect server, as reached from here.")],
+    mlflow: Annotated[str, typer.Option(metavar="URL", help="The MLflow server, as reached from here.")],
+    as_json: Json = False,
+) -> None:
+    """Do what these roles sign, with their keys, for servers that run on another machine; until Ctrl-C."""
+    from flows import service
+
+    with screen.health(quiet=as_json) as draw:
+        service.work(roles, prefect, mlflow, partial(show, as_json=as_json, draw=screen.working), draw)
+
+
 def main() -> NoReturn:
     """Entry point: every foreseen fault is one line on standard error and its own exit code."""
     try:

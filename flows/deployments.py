@@ -1,10 +1,14 @@
-"""The deployments: every flow of every problem, served to the Prefect server; `retrain` on the problem's schedule."""
+"""The deployments: every flow of every problem, in the pool of the role that signs it; `retrain` on the problem's
+schedule. `python -m flows.deployments` declares them to the Prefect server and prints their names."""
 
+import json
 from typing import Any
 
-from prefect import serve
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
+from flows import pools
 from flows.approval import approval
 from flows.backtest import backtest
 from flows.collect import collect
@@ -12,7 +16,6 @@ from flows.promote import promote
 from flows.retrain import retrain
 from flows.train import train
 from flows.validate import validate
-from tasks import accounts, logins
 from tasks.configuration import load_problem, problem_names
 from tasks.domain.problem import Problem
 
@@ -21,23 +24,19 @@ ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLi
 
 
 def deployments() -> list[Any]:
-    """One `retrain`, `collect` and `train` a problem, and one `validate`, `backtest`, `promote` for any model."""
-    waits = approval.to_deployment(name="any", tags=["countersign"])
-    if accounts.load() is not None or logins.lie_here():
-        # A flow served alone would run as the server's own user; `retrain` starts each stage as its role's.
-        return [waits, *(retrain_of(load_problem(name)) for name in problem_names())]
+    """One `retrain`, `collect` and `train` a problem, and one `validate`, `backtest`, `promote` and `approval` for any
+    model."""
     made = [deployment for name in problem_names() for deployment in of_problem(load_problem(name))]
-    return [waits, *made] + [
-        flow.to_deployment(name="any", tags=["countersign"]) for flow in (validate, backtest, promote)
+    return made + [
+        flow.to_deployment(name=pools.ANY, tags=["countersign"], work_pool_name=pools.of(flow.name))
+        for flow in (validate, backtest, promote, approval)
     ]
 
 
 def of_problem(problem: Problem) -> list[Any]:
-    return [retrain_of(problem), *(bound(problem, flow.to_deployment(**common(problem))) for flow in (collect, train))]
-
-
-def retrain_of(problem: Problem) -> Any:
-    return bound(problem, retrain.to_deployment(cron=problem.schedule, description=problem.title, **common(problem)))
+    scheduled = retrain.to_deployment(cron=problem.schedule, description=problem.title, **common(retrain, problem))
+    others = (flow.to_deployment(**common(flow, problem)) for flow in (collect, train))
+    return [bound(problem, made) for made in (scheduled, *others)]
 
 
 def bound(problem: Problem, made: Any) -> Any:
@@ -51,17 +50,31 @@ def bound(problem: Problem, made: Any) -> Any:
     return made
 
 
-def common(problem: Problem) -> dict[str, Any]:
+def common(flow: Any, problem: Problem) -> dict[str, Any]:
     return {
         "name": problem.name,
         "tags": ["countersign", f"problem:{problem.name}"],
         "parameters": {"problem": problem.name},
         "concurrency_limit": ONE_AT_A_TIME,
+        "work_pool_name": pools.of(flow.name),
     }
 
 
+def declare(api: SyncPrefectClient) -> list[str]:
+    """Make the pools and the deployments what is declared here; returns the deployments' names."""
+    for pool in pools.FLOWS:
+        told = f"Runs that the {pool} signs." if pool != pools.DESK else "Runs that start others and sign nothing."
+        wanted = WorkPoolCreate(name=pool, type=pools.TYPE, description=told, base_job_template=pools.TEMPLATE)
+        api.create_work_pool(wanted, overwrite=True)
+    made = deployments()
+    for deployment in made:
+        deployment.apply()
+    return sorted(f"{deployment.flow_name}/{deployment.name}" for deployment in made)
+
+
 def main() -> None:
-    serve(*deployments(), print_starting_message=False)
+    with get_client(sync_client=True) as api:
+        print(json.dumps(declare(api)))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from tasks import access, logins
 from tasks.domain import errors
-from tasks.home import CHECKOUT, home, prepare
+from tasks.home import CHECKOUT, logs_folder, prepare
 from tasks.progress import CHANNEL, send
 
 Message = dict[str, Any]
@@ -30,10 +30,12 @@ TRADING = ("train", "validate", "backtest")  # flows that simulate
 
 
 class Job(NamedTuple):
-    """A flow run to do: its parameters, and the task run of the parent flow that asked for it."""
+    """A flow run to do: its parameters, the task run of the parent flow that asked for it, and the run itself where
+    Prefect has made it already."""
 
     parameters: dict[str, Any]
     parent_task: str | None = None
+    flow_run: str | None = None
 
 
 class Worker:
@@ -70,11 +72,7 @@ class Worker:
         outcome = self.follow(on_message)
         status = self.process.wait()
         access.settle(self.problem)
-        if "result" in outcome:
-            return dict(outcome["result"])
-        if "error" in outcome:
-            raise getattr(errors, outcome["error"]["kind"])(outcome["error"]["message"])
-        raise errors.StageKilled(f"{self.flow}: its process ended without a result (status {status}); see {self.log}")
+        return result_of(outcome, f"{self.flow}: its process ended without a result (status {status}); see {self.log}")
 
     def write(self, content: bytes) -> None:
         assert self.process.stdin is not None
@@ -99,16 +97,37 @@ class Worker:
             self.process.communicate()
 
 
+class Runs(Protocol):
+    """What does a flow's run, here or elsewhere."""
+
+    def run(self, job: Job, on_message: Callable[[Message], None]) -> dict[str, Any]: ...
+
+    def close(self) -> None: ...
+
+
+def result_of(outcome: Message, killed: str) -> dict[str, Any]:
+    """The result that an outcome tells of.
+
+    Raises:
+        CountersignError: the error it tells of; StageKilled with these words where it tells of nothing.
+    """
+    if "result" in outcome:
+        return dict(outcome["result"])
+    if "error" in outcome:
+        raise errors.of_kind(outcome["error"]["kind"])(outcome["error"]["message"])
+    raise errors.StageKilled(killed)
+
+
 class Relay:
     """Workers for flows that follow each other: each is started while the one before it works, so that its imports
     take no time of their own."""
 
-    def __init__(self, order: Sequence[str], problem: str, extra: dict[str, str], pass_fds: Sequence[int]) -> None:
+    def __init__(self, order: Sequence[str], start: Callable[[str], Runs]) -> None:
         self.order = list(order)
-        self.start = lambda flow: Worker(flow, problem, extra, pass_fds)
+        self.start = start
         self.waiting = {self.order[0]: self.start(self.order[0])}
 
-    def take(self, flow: str) -> Worker:
+    def take(self, flow: str) -> Runs:
         """The worker for a flow; the one for the flow after it starts to get ready."""
         worker = self.waiting.pop(flow, None) or self.start(flow)
         for following in self.order[self.order.index(flow) + 1 :][:1]:
@@ -121,7 +140,7 @@ class Relay:
 
 
 def log_path(problem: str, flow: str) -> Path:
-    return home() / "logs" / f"{problem}-{flow}.log"
+    return logs_folder() / f"{problem}-{flow}.log"
 
 
 def main(name: str, problem: str) -> None:
@@ -169,6 +188,7 @@ def end_with_parent() -> None:
 def run(flow: Any, job: Job, problem: str) -> dict[str, Any]:
     """Run the flow as a recorded run of the Prefect server, below the parent's task run if there is one."""
     from prefect.client.orchestration import get_client
+    from prefect.exceptions import Abort, Pause
     from prefect.flow_engine import run_flow
     from prefect.states import Pending
 
@@ -176,14 +196,22 @@ def run(flow: Any, job: Job, problem: str) -> dict[str, Any]:
 
     wait_until_healthy("prefect", os.environ["PREFECT_API_URL"] + "/health")
     with get_client(sync_client=True) as api:
-        flow_run = api.create_flow_run(
-            flow,
-            parameters=job.parameters,
-            parent_task_run_id=UUID(job.parent_task) if job.parent_task else None,
-            tags=[f"problem:{problem}"],
-            state=Pending(),
-        )
-    result = run_flow(flow, flow_run=flow_run, parameters=job.parameters)
+        if job.flow_run:
+            flow_run = api.read_flow_run(UUID(job.flow_run))
+        else:
+            flow_run = api.create_flow_run(
+                flow,
+                parameters=job.parameters,
+                parent_task_run_id=UUID(job.parent_task) if job.parent_task else None,
+                tags=[f"problem:{problem}"],
+                state=Pending(),
+            )
+    try:
+        result = run_flow(flow, flow_run=flow_run, parameters=job.parameters)
+    except Pause:
+        return {"suspended": str(flow_run.id)}
+    except Abort as said:
+        raise errors.UsageError(f"{flow.name}: Prefect did not let it run: {said}") from None
     wait_for_records(str(flow_run.id))
     return dict(result)
 

@@ -11,8 +11,9 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
-from flows import shown
-from flows.process import Job, Relay
+from flows import pools, shown
+from flows.handover import Elsewhere
+from flows.process import Job, Relay, Worker
 from tasks import configuration, evidence, recovery
 from tasks.domain import names
 from tasks.domain.hyperparameters import Count, FamilyName
@@ -63,7 +64,12 @@ def relay(problem: str) -> Iterator[Relay]:
     with recovery.working_on(problem) as lock:
         evidence.establish()
         shared = {recovery.HELD_BY_PARENT: str(lock)}
-        with closing(Relay(ORDER, problem, shared, pass_fds=[lock])) as stages:
+
+        def start(flow: str) -> Worker | Elsewhere:
+            here = pools.is_here(pools.of(flow))
+            return Worker(flow, problem, shared, [lock]) if here else Elsewhere(flow, problem, lock)
+
+        with closing(Relay(ORDER, start)) as stages:
             try:
                 yield stages
             except BaseException:

@@ -417,6 +417,13 @@ def running(result: dict[str, Any]) -> None:
     out.print(f"Prefect  {result['prefect']}   start flows, see runs")
     out.print(f"MLflow   {result['mlflow']}   models, runs, evidence")
     out.print(f"Serving  {', '.join(result['deployments'])}")
+    if result["elsewhere"]:
+        out.print(f"Not here {', '.join(result['elsewhere'])}: their keys are on other machines")
+    out.print("Stop with Ctrl-C.")
+
+
+def working(result: dict[str, Any]) -> None:
+    out.print(f"Works as {', '.join(result['pools'])} for {result['prefect']} and {result['mlflow']}")
     out.print("Stop with Ctrl-C.")
 
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,14 +15,25 @@ from typing import Any, NamedTuple
 import httpx
 
 from tasks import logins
+from tasks.domain import names
 from tasks.domain.errors import CountersignError, UsageError
 from tasks.domain.permissions import NONE
-from tasks.home import CHECKOUT, MLFLOW_PAGES, home, records, tracking_uri, write_whole
+from tasks.home import (
+    CHECKOUT,
+    MLFLOW_PAGES,
+    ROLE_FOLDERS,
+    home,
+    logs_folder,
+    records,
+    tracking_uri,
+    write_whole,
+)
 
 HOST = "127.0.0.1"
 START_SECONDS = 120
 # Checking a password is made slow on purpose; with one worker, a change of it still counts at once.
 REMEMBER_SECONDS = 60
+RECONCILED = "reconciler.json"
 
 
 class Server(NamedTuple):
@@ -76,7 +87,7 @@ def wait_until_healthy(name: str, url: str, process: "subprocess.Popen[bytes] | 
 
 
 def log_path(name: str) -> Path:
-    return home() / "logs" / f"{name}.log"
+    return logs_folder() / f"{name}.log"
 
 
 def free_port() -> int:
@@ -156,32 +167,69 @@ def lock() -> dict[str, str]:
     }
 
 
-def start_worker(prefect_url: str, mlflow_url: str, secured: bool) -> Server:
-    """The process that serves the deployments; it has no page of its own, so its health is the server's.
+def reaching(prefect_url: str, mlflow_url: str, secured: bool) -> dict[str, str]:
+    """The environment of what works for the servers: MLflow is reached through its server where that is `secured`, or
+    else by its database."""
+    found = {"PREFECT_API_URL": prefect_url + "/api", MLFLOW_PAGES: mlflow_url}
+    return found | ({logins.SERVER: mlflow_url} if secured else {})
 
-    Its stages reach MLflow through its server where that is `secured`, or else by its database.
-    """
+
+def start_worker(pools: Sequence[str], reached: Mapping[str, str]) -> Server:
+    """The process that does the pools' runs; it has no page of its own, so its health is the server's."""
     # People wait for what they started; Prefect's own ten seconds are made for many workers.
-    extra = {"PREFECT_API_URL": prefect_url + "/api", MLFLOW_PAGES: mlflow_url, "PREFECT_RUNNER_POLL_FREQUENCY": "3"}
-    extra |= {logins.SERVER: mlflow_url} if secured else {}
-    return start("worker", ["flows.deployments"], prefect_url, "/api/health", extra)
+    extra = dict(reached) | {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_HEARTBEAT_SECONDS": "10"}
+    return start(
+        "worker", ["flows.worker", *pools], reached["PREFECT_API_URL"].removesuffix("/api"), "/api/health", extra
+    )
 
 
-def start_reconciler(prefect_url: str) -> Server:
-    extra = {"PREFECT_API_URL": prefect_url + "/api"}
-    return start("reconciler", ["flows.reconciler"], prefect_url, "/api/health", extra)
+def start_reconciler(reached: Mapping[str, str]) -> Server:
+    url = reached["PREFECT_API_URL"].removesuffix("/api")
+    return start("reconciler", ["flows.reconciler"], url, "/api/health", dict(reached))
+
+
+def declare(prefect_url: str) -> list[str]:
+    """Tell a Prefect server all pools and deployments; in a process of its own, for it imports every flow.
+
+    Raises:
+        CountersignError: that failed.
+    """
+    with log_path("deployments").open("ab") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.deployments"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=os.environ | {"PREFECT_API_URL": prefect_url + "/api"},
+            cwd=CHECKOUT,
+            check=False,
+        )
+    if done.returncode:
+        raise CountersignError(f"the deployments could not be declared; see {log_path('deployments')}")
+    return list(json.loads(done.stdout.splitlines()[-1]))
+
+
+def polled(prefect_url: str, pool: str) -> bool:
+    """Whether a worker of the pool was heard of lately."""
+    try:
+        found = httpx.post(f"{prefect_url}/api/work_pools/{pool}/workers/filter", json={}, timeout=10)
+    except httpx.HTTPError:
+        return False
+    return found.status_code == 200 and any(worker["status"] == "ONLINE" for worker in found.json())
 
 
 def reconciled() -> dict[str, Any]:
     """What the reconciler said last: when, which versions wait for people, what differs; empty before that."""
-    try:
-        return dict(json.loads(reconciler_file().read_bytes()))
-    except (OSError, ValueError):
-        return {}
+    told = [dict(json.loads(path.read_bytes())) for path in reconciler_files() if path.exists()]
+    return max(told, key=lambda each: str(each["at"]), default={})
 
 
 def reconciler_file() -> Path:
-    return home() / "logs" / "reconciler.json"
+    return logs_folder() / RECONCILED
+
+
+def reconciler_files() -> list[Path]:
+    """Wherever a reconciler of this state folder may have told what it saw."""
+    return [home() / "logs" / RECONCILED, home() / ROLE_FOLDERS / names.VALIDATOR / "logs" / RECONCILED]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from tasks.accounts import Accounts
 from tasks.domain import names
 from tasks.domain.errors import UsageError
 from tasks.domain.rights import ROLES, rows
-from tasks.home import CHECKOUT, ROLE_FOLDERS, UMASK, home
+from tasks.home import CHECKOUT, ROLE_FOLDERS, UMASK, home, keys_folder
 
 ROOT = 0
 OPEN_TO_GROUP = 0o2750
@@ -55,7 +55,7 @@ def common(who: Accounts) -> Iterator[Entry]:
     """Folders that are there once; parents first."""
     top, evidence = home(), who.groups["evidence"]
     yield Entry(top, ROOT, who.shared, PASS_THROUGH)
-    yield Entry(top / "keys", ROOT, who.shared, PASS_THROUGH)
+    yield Entry(keys_folder(), ROOT, who.shared, PASS_THROUGH)
     yield Entry(top / "register", ROOT, who.shared, PASS_THROUGH)
     yield Entry(top / "logs", ROOT, who.shared, PASS_THROUGH)
     yield Entry(top / "prefect", ROOT, ROOT, 0o700)
@@ -194,7 +194,7 @@ def share_database(who: Accounts, whole: bool) -> None:
 
 def give_keys(who: Accounts) -> None:
     """Each private key and each role's credentials for the lake and MLflow can be read by that role's user only."""
-    folder = home() / "keys"
+    folder = keys_folder()
     for role in (names.OWNER, *ROLES):
         user, group = (ROOT, ROOT) if role == names.OWNER else (who.users[role], who.own[role])
         for name in (f"{role}.pem", f"{role}.lake.json", logins.role_path(role).name):
@@ -244,13 +244,13 @@ def start(flow: str, problem: str, environment: Mapping[str, str]) -> Start:
     """
     role = names.SIGNERS.get(STEPS.get(flow, flow))
     own = dict(environment) | ({places.ROLE_VARIABLE: role} if role else {})
-    if role and (home() / "keys" / f"{role}.lake.json").exists():
+    if role and (keys_folder() / f"{role}.lake.json").exists():
         # Whoever has credentials of its own must not find somebody else's in its environment.
         own = {name: value for name, value in own.items() if not name.startswith(places.CLOUDS)}
     if role and logins.at_server(own) and logins.role_path(role).exists():
         own = logins.as_role(own, role)
     who = accounts.load()
-    if who is None:
+    if who is None or (role and os.geteuid() == who.users[role] != ROOT):  # nobody to become but who one is
         return Start(own, {})
     apply(who, *([problem] if brings(flow, problem) else []))
     if role is None:

@@ -13,7 +13,7 @@ from tasks.accounts import Accounts
 from tasks.domain import names
 from tasks.domain.errors import UsageError
 from tasks.domain.rights import ROLES, Right, rows
-from tasks.home import home
+from tasks.home import home, keys_folder
 
 # Runs as the role's user, isolated and with nothing but the standard library.
 ASK = "import json,os,sys; print(json.dumps([os.access(path, mode) for path, mode in json.load(sys.stdin)]))"
@@ -91,7 +91,7 @@ def probes_of(who: Accounts, problem: str) -> Iterator[Probe]:
             yield Probe(role, "artifacts", [(str(shared), ENTER)], own)
         if (path := home() / "mlflow" / access.DATABASE).exists():
             yield Probe(role, "mlflow", [(str(path), os.R_OK)], [(str(path), os.W_OK), (str(path.parent), os.W_OK)])
-        if (path := home() / "keys").is_dir():
+        if (path := keys_folder()).is_dir():
             yield keys_probe(role, path)
 
 

@@ -16,6 +16,7 @@ from tasks.domain.errors import UsageError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HOME_VARIABLE = "COUNTERSIGN_HOME"
+KEYS_VARIABLE = "COUNTERSIGN_KEYS"
 PREFECT_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 MLFLOW_PAGES = "COUNTERSIGN_MLFLOW_PAGES"  # where MLflow's pages are served, if they are
 BUNDLE, RUNS = "bundle.json", "runs"  # of a state folder that is a bundle: what it is, and the files of its runs
@@ -25,6 +26,17 @@ UMASK = 0o027  # there, what a role makes is nobody's but its own and its group'
 
 def home() -> Path:
     return Path(os.environ.get(HOME_VARIABLE, CHECKOUT / "mlruns")).resolve()
+
+
+def keys_folder() -> Path:
+    """Where this machine's keys and logins lie: in the state folder, unless that is shared with machines that must not
+    have them."""
+    return Path(os.environ.get(KEYS_VARIABLE) or home() / "keys").resolve()
+
+
+def logs_folder() -> Path:
+    """Where this process may write what it logs."""
+    return (role_folder(home()) or home()) / "logs"
 
 
 def is_bundle() -> bool:
@@ -70,7 +82,7 @@ def prepare() -> Path:
         "MPLBACKEND": "Agg",
         "MPLCONFIGDIR": str(caches / "cache" / "matplotlib"),
     }
-    if (prefect := databases(folder).get("prefect")) and PREFECT_DATABASE not in os.environ:
+    if (prefect := databases().get("prefect")) and PREFECT_DATABASE not in os.environ:
         fixed[PREFECT_DATABASE] = prefect
     os.environ.update(fixed)
     return folder
@@ -104,20 +116,20 @@ def tracking_uri(folder: Path) -> str:
 
 def records(folder: Path) -> str:
     """The database of MLflow's records that belongs to a state folder, wherever the environment leads."""
-    return databases(folder).get("mlflow") or f"sqlite:///{folder / 'mlflow.db'}"
+    return databases().get("mlflow") or f"sqlite:///{folder / 'mlflow.db'}"
 
 
-def databases_file(folder: Path | None = None) -> Path:
-    return (folder or home()) / "keys" / "databases.json"
+def databases_file() -> Path:
+    return keys_folder() / "databases.json"
 
 
-def databases(folder: Path | None = None) -> dict[str, str]:
+def databases() -> dict[str, str]:
     """URLs of the databases that keep MLflow's and Prefect's records; empty where these are files.
 
     Raises:
         UsageError: there are some, but this user may not know them.
     """
-    path = databases_file(folder)
+    path = databases_file()
     try:
         return dict(json.loads(path.read_bytes())) if path.exists() else {}
     except (OSError, ValueError):

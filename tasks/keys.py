@@ -19,15 +19,11 @@ from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
-from tasks.home import home, write_whole
+from tasks.home import keys_folder, write_whole
 
 KeyDict = dict[str, Any]
 OWNER_VARIABLE = "COUNTERSIGN_OWNER_KEY"  # the owner's public key, where it is kept apart from what it verifies
 PRIVATE = stat.S_IRUSR | stat.S_IWUSR
-
-
-def folder() -> Path:
-    return home() / "keys"
 
 
 def make(stem: Path) -> CryptoSigner:
@@ -68,7 +64,7 @@ def owner() -> SSlibKey:
     Raises:
         VerificationFailed: it cannot be read.
     """
-    path = Path(os.environ.get(OWNER_VARIABLE) or folder() / f"{names.OWNER}.pub")
+    path = Path(os.environ.get(OWNER_VARIABLE) or keys_folder() / f"{names.OWNER}.pub")
     try:
         found = load_pem_public_key(path.read_bytes())
     except (OSError, ValueError, UnsupportedAlgorithm):
@@ -80,7 +76,7 @@ def owner() -> SSlibKey:
 
 def path_of(role: str) -> Path:
     """Where a role's service keeps its private key."""
-    return folder() / f"{role}.pem"
+    return keys_folder() / f"{role}.pem"
 
 
 def signer(role: str) -> CryptoSigner:

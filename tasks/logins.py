@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tasks.domain import names
 from tasks.domain.errors import UsageError
-from tasks.home import as_json, home, write_whole
+from tasks.home import as_json, home, keys_folder, write_whole
 from tasks.places import ROLE_VARIABLE, credentials
 
 SERVER, USERNAME, PASSWORD = "MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"
@@ -34,15 +34,15 @@ class Login:
 
 
 def role_path(role: str) -> Path:
-    return home() / "keys" / f"{role}.mlflow.json"
+    return keys_folder() / f"{role}.mlflow.json"
 
 
 def person_path(name: str) -> Path:
-    return home() / "keys" / "people" / f"{name}.mlflow.json"
+    return keys_folder() / "people" / f"{name}.mlflow.json"
 
 
 def admin_path() -> Path:
-    return home() / "keys" / f"{ADMIN}.json"
+    return keys_folder() / f"{ADMIN}.json"
 
 
 def database_path() -> Path:
@@ -90,7 +90,7 @@ def at_server(environment: Mapping[str, str] = os.environ) -> bool:
 
 def lie_here() -> bool:
     """Whether MLflow is reached through a server to which logins lie in the state folder."""
-    return at_server() and any(home().glob("keys/*mlflow*.json"))
+    return at_server() and any(keys_folder().glob("*mlflow*.json"))
 
 
 def as_role(environment: Mapping[str, str], role: str) -> dict[str, str]:
@@ -132,12 +132,13 @@ def acting_as(role: str) -> Iterator[None]:
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """This process reads MLflow while the block runs: where it is a server that asks who is there, as the validator,
-    who may read everything."""
-    if at_server() and role_path(names.VALIDATOR).exists():
-        with acting_as(names.VALIDATOR):
-            yield
-    else:
+    """This process reads MLflow while the block runs: where it is a server that asks who is there, as any role whose
+    login lies here, for each may read everything."""
+    reader = next(iter(at_hand()), None)
+    if reader is None:
+        yield
+        return
+    with acting_as(reader):
         yield
 
 

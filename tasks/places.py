@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 from tasks.domain.errors import UsageError
-from tasks.home import home
+from tasks.home import home, keys_folder
 
 LAKE_VARIABLE = "COUNTERSIGN_LAKE"
 ROLE_VARIABLE = "COUNTERSIGN_ROLE"
@@ -37,7 +37,7 @@ def options(place: str) -> dict[str, str]:
     if not is_url(place):
         return {}
     role = os.environ.get(ROLE_VARIABLE)
-    path = home() / "keys" / f"{role}.lake.json"
+    path = keys_folder() / f"{role}.lake.json"
     if role and path.exists():
         return credentials(path)
     return {name.lower(): value for name, value in os.environ.items() if name.startswith(CLOUDS)}

@@ -1,5 +1,6 @@
 """One worker a problem, and the traces of those that died before it."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,11 @@ from prefect.states import Crashed
 
 from tasks import ledger, logins
 from tasks.domain import names
+from tasks.domain.errors import UsageError
 from tasks.home import exclusive
 
 HELD_BY_PARENT = "COUNTERSIGN_LOCK"
+LEFT_BY = "left-by:"  # of a tag: the flow run that left this one to another machine
 UNFINISHED = [StateType.RUNNING, StateType.CANCELLING]
 
 
@@ -39,11 +42,31 @@ def working_on(problem: str) -> Iterator[int]:
         yield lock
 
 
+@contextmanager
+def lent(lock: int) -> Iterator[None]:
+    """Leave a problem to a stage on another machine while the block runs; the file system of the state folder must know
+    locks that hold between machines (NFS 4 does).
+
+    Raises:
+        UsageError: somebody else came in between and holds it now.
+    """
+    fcntl.flock(lock, fcntl.LOCK_UN)
+    try:
+        yield
+    finally:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                "another run took this problem while a stage was done elsewhere; retrain again when it has ended"
+            ) from None
+
+
 def close_orphans(problem: str) -> None:
     """End every MLflow and Prefect run of a problem that says RUNNING; the caller holds the lock, so none is."""
     close_runs(problem)
-    own = ancestry()
     with get_client(sync_client=True) as api:
+        own = alive()
         for left in unfinished(api):
             if is_about(left, problem) and left.id not in own:
                 crash(api, left)
@@ -68,10 +91,13 @@ def is_about(run: FlowRun, problem: str) -> bool:
     )
 
 
-def ancestry() -> set[UUID]:
-    """The flow runs this process works for: they are alive."""
+def alive() -> set[UUID]:
+    """The flow runs this process works for: its own, and the retrain that left its stage to it."""
     context = FlowRunContext.get()
-    return {context.flow_run.id} if context and context.flow_run else set()
+    if context is None or context.flow_run is None:
+        return set()
+    left_by = (tag.removeprefix(LEFT_BY) for tag in context.flow_run.tags if tag.startswith(LEFT_BY))
+    return {context.flow_run.id, *map(UUID, left_by)}
 
 
 def unfinished(api: SyncPrefectClient) -> list[FlowRun]:

@@ -15,7 +15,7 @@ from tasks.chain import Broken
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
 from tasks.domain.people import People, parse_people
-from tasks.home import as_json, exclusive, home
+from tasks.home import as_json, exclusive, home, keys_folder
 
 KIND = "register"
 DEVELOPMENT_KEYS = (
@@ -116,8 +116,8 @@ def establish() -> None:
         if any(folder().glob("*.json")):
             return  # another process was first
         for role in names.ROLES:
-            if not (keys.folder() / f"{role}.pub").exists():
-                keys.make(keys.folder() / role)
+            if not (keys_folder() / f"{role}.pub").exists():
+                keys.make(keys_folder() / role)
         write(development(), is_development=True)
 
 
@@ -150,11 +150,16 @@ def sync(people: People) -> bool:
 def require_services(people: People) -> None:
     """The stages' own keys must be listed, or nothing could be signed any more."""
     for role in SERVICES:
+        listed = people.keys_of(role)
+        if not listed:
+            raise UsageError(f"expectations/roles.yaml: lists no key of a {role}, who signs stages; list one")
+        if not keys.path_of(role).exists():
+            continue  # it is kept on another machine
         public = keys.public_of(keys.signer(role).public_key)
-        if public not in people.keys_of(role):
+        if public not in listed:
             raise UsageError(
-                f"key {keys.path_of(role)}: its public half {public} is not listed as a {role}'s; list it, or put the "
-                f"key of one who is listed there"
+                f"key {keys.path_of(role)}: its public half {public} is not listed as a {role}'s; list it, put the "
+                f"key of one who is listed there, or take it away where the {role} works on another machine"
             )
 
 

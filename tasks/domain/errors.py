@@ -7,6 +7,11 @@ class CountersignError(Exception):
     exit_code = 1
 
 
+def of_kind(name: str) -> type[CountersignError]:
+    """The class of a fault that another process told of by name; what nobody knows is a fault as any."""
+    return next((each for each in CountersignError.__subclasses__() if each.__name__ == name), CountersignError)
+
+
 class UsageError(CountersignError):
     """The call or a configuration file is wrong."""
 

@@ -1,7 +1,6 @@
 """Each stage as its own user: the operating system, not our code, keeps what is closed closed."""
 
 import json
-import os
 import shutil
 import stat
 import subprocess
@@ -14,28 +13,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from tasks.domain import names
-from tests.support.accounts import FIRST_GROUP, USERS, separated
+from tests.support.accounts import FIRST_GROUP, NOBODY_ELSE, USERS, Identity, cannot_separate, identity, separated
 from tests.support.command import CHECKOUT, Countersign
 from tests.support.market import market
-
-Identity = dict[str, Any]
-NOBODY_ELSE = 61_999  # a user in none of the groups
-
-
-def cannot_separate() -> str | None:
-    """Why users cannot be separated here, if they cannot."""
-    if os.geteuid() != 0:
-        return "only root can start processes as other users"
-    command = [sys.executable, "-c", "import sys; print(sys.base_prefix)"]
-    stranger: Identity = {"user": NOBODY_ELSE, "group": NOBODY_ELSE, "extra_groups": []}
-    try:
-        found = subprocess.run(command, **stranger, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        found = ""
-    if found.strip() != sys.base_prefix:
-        return f"other users cannot run {sys.executable} in {CHECKOUT}; use an interpreter and a checkout open to all"
-    return None
-
 
 REASON = cannot_separate()
 pytestmark = [pytest.mark.skipif(REASON is not None, reason=REASON or ""), pytest.mark.timeout(600)]
@@ -68,19 +48,6 @@ def desk(prefect: str) -> Iterator[Desk]:
             yield Desk(countersign, countersign.json("retrain", market(folder, "planted", signal=0.003)))
     finally:
         shutil.rmtree(folder)
-
-
-def memberships(role: str) -> list[int]:
-    from tasks import accounts
-
-    who = accounts.load()
-    assert who is not None
-    return who.memberships(role)
-
-
-def identity(role: str) -> Identity:
-    """A role's user and groups, as `subprocess` takes them."""
-    return {"user": USERS[role], "group": USERS[role], "extra_groups": memberships(role)}
 
 
 def run_as(identity: Identity, script: str, *arguments: object) -> str:
@@ -247,7 +214,7 @@ def test_only_root_can_start_stages_as_other_users(desk: Desk) -> None:
     command = [sys.executable, "-m", "flows.cli", "validate", "planted/1"]
     done = subprocess.run(
         command,
-        **identity("validator"),
+        **identity("trainer"),
         env=desk.countersign.environment,
         cwd=CHECKOUT,
         capture_output=True,

@@ -52,7 +52,7 @@ def people(desk: Desk) -> None:
     approve besides."""
     for person in ("ada", "bob", "cyn", "dan", "tom", "eve", "old"):
         keys.make(desk.folder / person)
-    robo = keys.folder() / "trainer.pem"
+    robo = keys.path_of("trainer")
     (desk.folder / "robo.pem").write_bytes(robo.read_bytes())
     services = [(f"{role}-service", [role], {}, keys.path_of(role)) for role in (names.STEWARD, names.VALIDATOR)]
     revoked = {"revoked": {"since": YESTERDAY, "why": "lost on a train"}}

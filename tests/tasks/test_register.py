@@ -101,7 +101,7 @@ def test_a_revocation_reaches_back_to_its_day_and_no_further(ada: Path) -> None:
 
 def test_a_list_without_the_stages_own_keys_is_refused(ada: Path) -> None:
     people = listed(approver("ada", ada))
-    keys.make(keys.folder() / "trainer")
+    keys.make(keys.path_of("trainer").with_suffix(""))
     with pytest.raises(UsageError, match="is not listed as a trainer's; list it"):
         register.sync(people)
     with pytest.raises(UsageError, match="lists nobody"):
