@@ -1,13 +1,13 @@
-"""An attacker who owns MLflow's database, the artifact store and the folder of evidence, but no key: what is seen?
+"""An attacker who owns MLflow's and Prefect's databases, the artifacts and the evidence, but no key: what is seen?
 
 A real market is retrained twice by the command users run; version 1 is approved. Then, one at a time, single random
 changes are made and taken back: metrics, params, tags, descriptions, aliases, runs and versions in MLflow's database;
 bytes, ends and names of artifacts; links, layouts, entries of the journal and of the register, their order and their
-ends; old approvals replayed, evidence of one version put under another, the clock set back. After each, the versions
-are verified as the reconciler does it. Bundles of version 1 are changed by a byte and verified as such. A change
-counts as detected if anything is said, and as named right if the first thing said names what was changed. Beside it
-stands what MLflow alone tells (every run and version can be read, every model loads). Prints a table and, as its last
-line, one JSON object.
+ends; old approvals replayed, evidence of one version put under another, the clock set back; tables on the pages of
+Prefect's runs, its schedules and deployments. After each, all is compared as the reconciler does it. Bundles of
+version 1 are changed by a byte and verified as such. A change counts as detected if anything is said, and as named
+right if the first thing said names what was changed. Beside it stands what MLflow alone tells (every run and version
+can be read, every model loads). Prints a table and, as its last line, one JSON object.
 """
 
 import argparse
@@ -31,6 +31,7 @@ CHECKOUT = Path(__file__).parents[1]
 sys.path.insert(0, str(CHECKOUT))
 
 NAME, LIVE = "planted", "planted.live"
+SHIPPED = "sp500_alpha"  # whose deployments are declared
 BUNDLES = 24  # bundles that are changed on their way
 Undo = Callable[[], object]
 
@@ -48,6 +49,7 @@ class World:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.database = home / "mlflow.db"
+        self.prefect = home / "prefect" / "prefect.db"
         self.evidence = home / "evidence" / NAME
         self.journal = self.evidence / "journal"
         self.folders = sorted(path for path in self.evidence.glob("*-*") if path.is_dir())
@@ -59,6 +61,14 @@ class World:
     def change(self, query: str, *values: Any) -> None:
         with sqlite3.connect(self.database) as connection:
             assert connection.execute(query, values).rowcount != 0, query
+
+    def ask_prefect(self, query: str, *values: Any) -> list[Any]:
+        """A question or a change to Prefect's database, beside its server."""
+        with closing(sqlite3.connect(self.prefect, timeout=60)) as connection, connection:
+            done = connection.execute(query, values)
+            rows = done.fetchall()
+            assert rows or done.rowcount != 0, query
+            return rows
 
     def entries(self) -> list[Path]:
         return sorted(self.journal.glob("*.json"))
@@ -310,11 +320,64 @@ def listed(world: World, rng: random.Random) -> Change:
     return Change("register", ("register: entry 000001.json",))
 
 
+def posted(world: World, rng: random.Random) -> Change:
+    """A figure or an outcome in a table on a run's page."""
+    table, number, key, data = tables(world, rng)
+    rows = json.loads(json.loads(data)) if json.loads(data)[:1] == "[" else json.loads(data)
+    row = rng.choice(rows)
+    row[rng.choice(sorted(row))] = rng.choice(("pass", "0.99", "1")) + " "
+    world.ask_prefect(f"update {table} set data = ? where id = ?", json.dumps(json.dumps(rows)), number)
+    return Change(f"table {key} in Prefect", (f"table {key} of run",))
+
+
+def posted_title(world: World, rng: random.Random) -> Change:
+    table, number, key, _ = tables(world, rng)
+    world.ask_prefect(f"update {table} set description = description || ' well done' where id = ?", number)
+    return Change(f"title of table {key} in Prefect", (f"table {key} of run",))
+
+
+def tables(world: World, rng: random.Random) -> tuple[str, str, str, str]:
+    """Any of our tables in Prefect: where it stands, its number, key and content."""
+    table = rng.choice(("artifact", "artifact_collection"))
+    keys = ("verdict", "training", "rows", "validate", "backtest")
+    query = f"select id, key, data from {table} where key in {keys} order by id"
+    return (table, *rng.choice(world.ask_prefect(query)))
+
+
+def schedule(world: World, rng: random.Random) -> Change:
+    """The nightly retrain switched off, or put on another day."""
+    to = rng.choice(("active = 0", "schedule = replace(schedule, '1-5', '6')"))
+    world.ask_prefect(f"update deployment_schedule set {to}")
+    return Change("schedule in Prefect", ("schedule: Prefect has",))
+
+
+def deployed(world: World, rng: random.Random) -> Change:
+    """What is run, otherwise: fewer families, other data, or not at all."""
+    to, said = rng.choice(
+        (
+            ("parameters = json_set(parameters, '$.families', json('[\"ridge\"]'))", "parameters: Prefect has"),
+            ("parameters = json_set(parameters, '$.data', 'mine.csv')", "parameters: Prefect has"),
+            ("paused = 1", "paused: Prefect has"),
+        )
+    )
+    flow = rng.choice(("retrain", "collect", "train"))
+    of_flow = "flow_id = (select id from flow where name = ?)"
+    world.ask_prefect(f"update deployment set {to} where {of_flow}", flow)
+    return Change(f"deployment {flow} in Prefect", (f"deployment {flow}/{SHIPPED}: {said}",))
+
+
+def undeployed(world: World, rng: random.Random) -> Change:
+    flow = rng.choice(("retrain", "collect", "train"))
+    world.ask_prefect("delete from deployment where flow_id = (select id from flow where name = ?)", flow)
+    return Change(f"deployment {flow} deleted in Prefect", (f"deployment {flow}/{SHIPPED}: is gone",))
+
+
 CHANGES: tuple[Callable[[World, random.Random], Change], ...] = (
     *(metric, dropped_metric, param, tag, note, description, version_tag, alias, dropped_alias, own_alias),
     *(deleted_run, other_source, deleted_version, byte, truncated, removed, added),
     *(link, unsigned_link, dropped_link, layout, replayed, swapped),
     *(entry, dropped_entry, reordered, cut, repeated_entry, listed),
+    *(posted, posted_title, schedule, deployed, undeployed),
 )
 
 
@@ -333,11 +396,14 @@ def inside(path: Path, rng: random.Random) -> None:
 
 def said() -> list[str]:
     """All that the reconciler finds."""
+    from flows import compared
     from tasks import reconciling
     from tasks.domain.errors import CountersignError
 
     try:
-        return [each.what for each in reconciling.compare(NAME, every=True)]
+        found = reconciling.compare(NAME, every=True)
+        found += [each for problem in (NAME, SHIPPED) for each in compared.differences(problem)]
+        return [each.what for each in found]
     except CountersignError as fault:
         return [str(fault)]
 
@@ -408,6 +474,7 @@ def attacked(world: World, kept: Path) -> Iterator[None]:
             shutil.rmtree(world.home / part)
             shutil.copytree(kept / part, world.home / part)
         copy_database(kept / "mlflow.db", world.database)
+        copy_database(kept / "prefect.db", world.prefect)
 
 
 class Tally:
@@ -447,7 +514,7 @@ def copy_database(source: Path, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--changes", type=int, default=348, help="how many, evenly over the kinds")
+    parser.add_argument("--changes", type=int, default=374, help="how many, evenly over the kinds")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--keep", type=Path, help="a folder whose retrained versions are used again")
     given = parser.parse_args()
@@ -458,17 +525,34 @@ def main() -> None:
         home = retrained(folder.resolve())
         os.environ |= {"COUNTERSIGN_HOME": str(home), "COUNTERSIGN_ANCHORS": str(home.parent / "anchors")}
         os.environ.pop("MLFLOW_TRACKING_URI", None)
-        measure(World(home), Path(scratch) / "as-it-was", given.changes, given.seed)
+        with served():
+            measure(World(home), Path(scratch) / "as-it-was", given.changes, given.seed)
+
+
+@contextmanager
+def served() -> Iterator[None]:
+    """Prefect's server on the state folder, with all deployments, as `countersign up` has it."""
+    from flows import servers
+    from tasks.home import prepare
+
+    prepare()
+    server = servers.start_prefect(servers.free_port())
+    try:
+        servers.wait_until_healthy(server.name, server.health, server.process)
+        servers.declare(server.url)
+        os.environ["PREFECT_API_URL"] = f"{server.url}/api"
+        yield
+    finally:
+        server.stop()
 
 
 def measure(world: World, kept: Path, changes: int, seed: int) -> None:
     from tasks import bundles
-    from tasks.home import prepare
 
-    prepare()
     for part in ("evidence", "register", "artifacts"):
         shutil.copytree(world.home / part, kept / part)
     copy_database(world.database, kept / "mlflow.db")
+    copy_database(world.prefect, kept / "prefect.db")
     assert said() == [], said()
     assert plain() == "", plain()
     rng = random.Random(seed)

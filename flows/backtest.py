@@ -31,7 +31,7 @@ def backtest(model: str) -> dict[str, Any]:
             trade_lockbox(found)
         candidates.describe(found)
         told = json.loads(found.file(names.BACKTEST, names.BACKTEST_REPORT))
-        shown.figures("backtest", model, told.get("figures", {}))
+        shown.figures(names.BACKTEST, model, told.get("figures", {}))
         return {"model": model, "new": new} | {part: told.get(part, {}) for part in SHOWN}
 
 

@@ -235,10 +235,18 @@ def answer(
 
 @app.command()
 def reconcile(problem: ProblemName, as_json: Json = False) -> None:
-    """Compare all that MLflow shows of a problem's versions with what was signed; exit 5 if anything differs."""
+    """Compare all that MLflow, and Prefect under `up`, show of a problem with what was signed; exit 5 if it differs."""
+    from flows import servers
     from tasks import reconciling
 
-    found = [each._asdict() for each in reconciling.compare(name_of(problem), every=True)]
+    name = name_of(problem)
+    seen = reconciling.compare(name, every=True)
+    if servers.running():
+        with servers.prefect_api():
+            from flows import compared
+
+            seen += compared.differences(name)
+    found = [each._asdict() for each in seen]
     show({"problem": problem, "differences": found}, as_json, screen.reconciled)
     if found:
         raise SystemExit(5)

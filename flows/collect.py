@@ -32,7 +32,7 @@ def collect(problem: str, data: str | None = None, as_of: date | None = None) ->
             order = collection.deliver(definition, data, cut, suite_digests((RAW, CLEAN, ORDERS, SERIES)))
             if (snapshot := collection.collected(order)) is None:
                 snapshot = snapshot_of(order)
-        shown.counts("rows", snapshot.key, snapshot.manifest["accounting"])
+        shown.counts(shown.COLLECTED, snapshot.key, snapshot.manifest["accounting"])
         return {"snapshot": snapshot.key, "new": snapshot.new} | snapshot.manifest
 
 

@@ -1,5 +1,6 @@
-"""The reconciler: a process that `countersign up` keeps. It compares MLflow with what was signed, and sees to it that
-for every version that waits for people, a run waits in Prefect, and is woken when nothing is awaited any more.
+"""The reconciler: a process that `countersign up` keeps. It compares MLflow and Prefect with what was signed, and sees
+to it that for every version that waits for people, a run waits in Prefect, and is woken when nothing is awaited any
+more.
 
 What differs in two rounds in a row is written into the journal and sent to Prefect as an event: between a signed entry
 and its effect there is a moment in which they differ.
@@ -12,7 +13,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
-from flows import servers
+from flows import compared, servers
 from tasks import evidence, reconciling, stamps, waiting
 from tasks.domain.errors import CountersignError
 from tasks.home import as_json, prepare, write_whole
@@ -51,7 +52,7 @@ def compare(before: Seen) -> Seen:
     now: Seen = defaultdict(set)
     for problem in evidence.problems():
         try:
-            now[problem] = set(reconciling.compare(problem))
+            now[problem] = {*reconciling.compare(problem), *compared.differences(problem)}
             for entry in reconciling.record(problem, lasting(problem, now[problem], before[problem])):
                 print(f"{problem}: {entry['state']}: {entry['model']}: {entry['what']}", flush=True)
                 announce(problem, entry)

@@ -5,11 +5,22 @@ from typing import Any
 
 from prefect.artifacts import create_table_artifact
 
+Rows = list[dict[str, str]]
+VERDICT, TRAINING, COLLECTED = "verdict", "training", "rows"  # keys of tables; a report's is its stage
+
 
 def verdict(told: Mapping[str, Any]) -> None:
+    create_table_artifact(verdict_rows(told), key=VERDICT, description=verdict_title(told))
+
+
+def verdict_title(told: Mapping[str, Any]) -> str:
+    return f"{told['model']}: {told['summary']}"
+
+
+def verdict_rows(told: Mapping[str, Any]) -> Rows:
     """Every gate of a decision; what did not pass comes first, with its reason."""
     findings = sorted(told["findings"], key=lambda each: each["outcome"] == "pass")
-    rows = [
+    return [
         {
             "gate": each["figure"],
             "outcome": "fail, waived" if each.get("waived") else each["outcome"],
@@ -20,19 +31,23 @@ def verdict(told: Mapping[str, Any]) -> None:
         }
         for each in findings
     ]
-    create_table_artifact(rows, key="verdict", description=f"{told['model']}: {told['summary']}")
 
 
-def figures(key: str, model: str, values: Mapping[str, float]) -> None:
+def figures(stage: str, model: str, values: Mapping[str, float]) -> None:
     """The figures of a stage."""
-    rows = [{"figure": name, "value": number(value)} for name, value in sorted(values.items())]
-    create_table_artifact(rows, key=key, description=model)
+    create_table_artifact(figure_rows(values), key=stage, description=model)
+
+
+def figure_rows(values: Mapping[str, float]) -> Rows:
+    return [{"figure": name, "value": number(value)} for name, value in sorted(values.items())]
 
 
 def counts(key: str, about: str, values: Mapping[str, Any]) -> None:
-    create_table_artifact(
-        [{"what": name, "": str(value)} for name, value in values.items()], key=key, description=about
-    )
+    create_table_artifact(count_rows(values), key=key, description=about)
+
+
+def count_rows(values: Mapping[str, Any]) -> Rows:
+    return [{"what": name, "": str(value)} for name, value in sorted(values.items())]
 
 
 def number(value: float | None) -> str:

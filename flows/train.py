@@ -11,7 +11,6 @@ from tasks import candidates, configuration, evidence, explaining, recovery, rol
 from tasks.checks import FEATURES, check, suite_digests
 from tasks.domain import names
 from tasks.domain.hyperparameters import Count, FamilyName
-from tasks.home import as_json, sha256
 from tasks.progress import step
 from tasks.recording import recorded
 
@@ -44,10 +43,9 @@ def train(
         version = training.register(order)
         found = candidates.candidate(definition.name, version)
         candidates.describe(found)
-        bytes_of = sha256(as_json(found.signed_model()))
-        told = {"model": found.reference, "candidate": found.id, "model_sha256": bytes_of, "new": new}
-        shown.counts("training", found.reference, told)
-        return told
+        told = found.told()
+        shown.counts(shown.TRAINING, found.reference, told)
+        return told | {"new": new}
 
 
 def candidate_of(order: training.Commission) -> None:

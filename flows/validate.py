@@ -32,7 +32,7 @@ def validate(model: str) -> dict[str, Any]:
             examine(found)
         candidates.describe(found)
         figures = found.figures(names.VALIDATE)
-        shown.figures("validation", model, figures)
+        shown.figures(names.VALIDATE, model, figures)
         return {"model": model, "new": new, "figures": figures}
 
 

@@ -1,6 +1,7 @@
 """Candidates: what a registered version was made from, and the pages a person can go to from there."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from tasks.domain.errors import VerificationFailed
 from tasks.domain.gates import Policy, Verdict, Waived, decide, parse_policy, word
 from tasks.domain.history import Version
 from tasks.domain.problem import Problem, parse_problem
+from tasks.home import as_json, sha256
 from tasks.recording import signed_file
 from tasks.snapshots import Snapshot
 
@@ -82,6 +84,27 @@ class Candidate(NamedTuple):
     def decision(self) -> dict[str, Any]:
         """The signed decision."""
         return dict(json.loads(self.file(names.DECIDE, names.DECISION)))
+
+    def decisions(self) -> Iterator[dict[str, Any]]:
+        """Every decision that was signed, the present one first.
+
+        Raises:
+            VerificationFailed: an earlier one is missing or altered.
+        """
+        decision = self.decision()
+        yield decision
+        while digest := decision.get("supersedes"):
+            statement = evidence.superseded(self.folder, names.DECIDE, digest)
+            content = (ledger.run_folder(statement.run_id) / names.DECISION).read_bytes()
+            if sha256(content) != statement.products.get(f"{names.DECIDE}/{names.DECISION}"):
+                raise VerificationFailed(f"earlier decision {self.reference}: {names.DECISION} differs from the signed")
+            decision = dict(json.loads(content))
+            yield decision
+
+    def told(self) -> dict[str, str]:
+        """What training says of the model that came out."""
+        bytes_of = sha256(as_json(self.signed_model()))
+        return {"model": self.reference, "candidate": self.id, "model_sha256": bytes_of}
 
     def outcome(self) -> str:
         """The signed decision in a word or three."""

@@ -34,7 +34,7 @@ def test_each_flow_ends_with_a_table_and_links_its_run_in_mlflow_and_back(
     service: Service, retrained: str, page: Page
 ) -> None:
     left = service.ask("artifacts/filter", {"artifacts": {"key": {"exists_": True}}})
-    assert {"rows", "training", "validation", "backtest", "verdict"} <= {each["key"] for each in left}
+    assert {"rows", "training", "validate", "backtest", "verdict"} <= {each["key"] for each in left}
     assert [each["flow_run_id"] == retrained for each in left if each["key"] == "verdict"].count(True) == 1
     links = {each["description"]: each for each in left if each["key"] == "mlflow-run"}
     assert list(map(links.__contains__, ("collect", "train", "validate", "backtest", "decide"))) == 5 * [True]
@@ -43,6 +43,19 @@ def test_each_flow_ends_with_a_table_and_links_its_run_in_mlflow_and_back(
     page.goto(address)
     back = page.get_by_role("link", name="Run in Prefect")
     expect(back).to_have_attribute("href", f"{service.prefect}/runs/flow-run/{links['validate']['flow_run_id']}")
+
+
+def test_the_next_nights_are_planned(service: Service) -> None:
+    planned = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "flows": {"name": {"any_": ["retrain"]}}}
+
+    def hours() -> set[str]:
+        return {run["expected_start_time"][11:16] for run in service.ask("flow_runs/filter", planned)}
+
+    eventually(hours, {"22:30"}, seconds=120)
+
+
+def test_what_prefect_shows_is_what_was_signed(service: Service, retrained: str) -> None:
+    assert service.countersign.json("reconcile", "sp500_alpha")["differences"] == []
 
 
 def test_one_version_resulted(service: Service, retrained: str) -> None:
