@@ -1,6 +1,8 @@
 """A person starts a retrain in the Prefect UI: what was typed is what ran, and it ran to the end."""
 
 import re
+import sqlite3
+from contextlib import closing
 
 from playwright.sync_api import Page, expect
 
@@ -55,7 +57,19 @@ def test_the_next_nights_are_planned(service: Service) -> None:
 
 
 def test_what_prefect_shows_is_what_was_signed(service: Service, retrained: str) -> None:
-    assert service.countersign.json("reconcile", "sp500_alpha")["differences"] == []
+    countersign, key = service.countersign, "update {} set {} where key = 'verdict'"
+    assert countersign.json("reconcile", "sp500_alpha")["differences"] == []
+    with closing(sqlite3.connect(countersign.home / "prefect" / "prefect.db", timeout=60)) as database:
+        with database:
+            database.execute(key.format("artifact", "description = replace(description, 'refused', 'accepted')"))
+            database.execute("update deployment_schedule set active = 0")
+        said = countersign.json("reconcile", "sp500_alpha", code=5)["differences"]
+        with database:
+            database.execute(key.format("artifact", "description = replace(description, 'accepted', 'refused')"))
+            database.execute("update deployment_schedule set active = 1")
+    told = {each["what"].partition(" of run")[0] for each in said}
+    off = "deployment retrain/sp500_alpha: schedule: Prefect has [], declared is ['30 22 * * 1-5']"
+    assert told == {off, "table verdict"}
 
 
 def test_one_version_resulted(service: Service, retrained: str) -> None:

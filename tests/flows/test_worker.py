@@ -13,19 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import psutil
 import pytest
 import yaml
 
 from flows.servers import free_port
 from tasks import logins
 from tasks.domain import names
-from tasks.home import HOME_VARIABLE, KEYS_VARIABLE
+from tasks.home import HOME_VARIABLE, KEYS_VARIABLE, exclusive
 from tests.support.accounts import USERS, cannot_separate, identity, separated
 from tests.support.command import CHECKOUT, Countersign
 from tests.support.market import market
@@ -191,6 +192,39 @@ def test_each_role_s_files_are_its_user_s(desk: Desk) -> None:
         folder = desk.countersign.home / "artifacts" / "planted" / stage
         found = {path.stat().st_uid for path in folder.rglob("*")}
         assert found == {USERS[names.SIGNERS[stage]]}, stage
+
+
+def test_a_run_that_somebody_cancels_ends_with_all_it_started(desk: Desk) -> None:
+    path = f"{desk.prefect}/api/deployments/name/retrain/planted"
+    deployment = httpx.get(path, timeout=60).raise_for_status().json()["id"]
+    asked = {"parameters": {"problem": "planted", "force": True}, "state": {"type": "SCHEDULED"}}
+    run = desk.ask(f"deployments/{deployment}/create_flow_run", asked)["id"]
+
+    def state() -> str:
+        return str(httpx.get(f"{desk.prefect}/api/flow_runs/{run}", timeout=60).raise_for_status().json()["state_type"])
+
+    eventually(state, "RUNNING")
+    desk.ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
+    eventually(state, "CANCELLED")
+    eventually(lambda: stages(desk.countersign.home), [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(HOME_VARIABLE, str(desk.countersign.home))
+        with exclusive("planted"):
+            pass
+
+
+def stages(home: Path) -> list[str]:
+    """Processes of flows that work on a state folder."""
+    found = [each.info for each in psutil.process_iter(["cmdline", "environ"])]
+    ours = [each for each in found if (each["environ"] or {}).get(HOME_VARIABLE) == str(home)]
+    return [each["cmdline"][3] for each in ours if each["cmdline"][1:3] == ["-m", "flows.process"]]
+
+
+def eventually(found: Callable[[], Any], wanted: Any) -> None:
+    deadline = time.monotonic() + LONG
+    while (last := found()) != wanted:
+        assert time.monotonic() < deadline, last
+        time.sleep(0.5)
 
 
 def test_who_owns_prefect_can_ask_for_work_but_not_say_what_it_is(desk: Desk, tmp_path: Path) -> None:
