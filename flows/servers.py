@@ -176,8 +176,9 @@ def reaching(prefect_url: str, mlflow_url: str, secured: bool) -> dict[str, str]
 
 def start_worker(pools: Sequence[str], reached: Mapping[str, str]) -> Server:
     """The process that does the pools' runs; it has no page of its own, so its health is the server's."""
-    # People wait for what they started; Prefect's own ten seconds are made for many workers.
-    extra = dict(reached) | {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_WORKER_HEARTBEAT_SECONDS": "10"}
+    # People wait for what they started, and Prefect waits 10 s by itself. Each look is a write to Prefect's database;
+    # where that is SQLite, too many of them make it answer others that it is busy.
+    extra = dict(reached) | {"PREFECT_WORKER_QUERY_SECONDS": "5", "PREFECT_WORKER_HEARTBEAT_SECONDS": "15"}
     return start(
         "worker", ["flows.worker", *pools], reached["PREFECT_API_URL"].removesuffix("/api"), "/api/health", extra
     )

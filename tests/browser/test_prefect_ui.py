@@ -57,15 +57,16 @@ def test_the_next_nights_are_planned(service: Service) -> None:
 
 
 def test_what_prefect_shows_is_what_was_signed(service: Service, retrained: str) -> None:
-    countersign, key = service.countersign, "update {} set {} where key = 'verdict'"
+    countersign = service.countersign
+    title = "update artifact set description = {} where key = 'verdict'"
     assert countersign.json("reconcile", "sp500_alpha")["differences"] == []
     with closing(sqlite3.connect(countersign.home / "prefect" / "prefect.db", timeout=60)) as database:
         with database:
-            database.execute(key.format("artifact", "description = replace(description, 'refused', 'accepted')"))
+            database.execute(title.format("description || ' well done'"))
             database.execute("update deployment_schedule set active = 0")
         said = countersign.json("reconcile", "sp500_alpha", code=5)["differences"]
         with database:
-            database.execute(key.format("artifact", "description = replace(description, 'accepted', 'refused')"))
+            database.execute(title.format("replace(description, ' well done', '')"))
             database.execute("update deployment_schedule set active = 1")
     told = {each["what"].partition(" of run")[0] for each in said}
     off = "deployment retrain/sp500_alpha: schedule: Prefect has [], declared is ['30 22 * * 1-5']"
