@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows import shown
-from tasks import backtesting, candidates, ledger, recovery
+from tasks import backtesting, candidates, recovery
 from tasks.cases import log_inputs, open_case, refuse
 from tasks.domain import names
 from tasks.domain.errors import ModelFault
@@ -23,7 +23,7 @@ def backtest(model: str) -> dict[str, Any]:
     Args:
         model: a registered candidate, MODEL/VERSION.
     """
-    name, version = ledger.split_reference(model)
+    name, version = names.split_reference(model)
     with recovery.working_on(name):
         found = candidates.candidate(name, version)
         new = not found.is_done(names.BACKTEST)

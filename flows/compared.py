@@ -18,7 +18,7 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectNotFound
 
 from flows import pools, shown
-from tasks import candidates, configuration, ledger, logins, recovery, snapshots
+from tasks import candidates, configuration, logins, recovery, snapshots
 from tasks.domain import names
 from tasks.domain.errors import CountersignError
 from tasks.reconciling import Difference
@@ -108,7 +108,7 @@ def signed(problem: str, key: str, about: str) -> Iterator[Said]:
         if key == shown.COLLECTED:
             yield about, canonical(shown.count_rows(snapshots.current(problem, about).manifest["accounting"]))
             return
-        found = candidates.candidate(*ledger.split_reference(about))
+        found = candidates.candidate(*names.split_reference(about))
         if key == shown.TRAINING:
             yield about, canonical(shown.count_rows(found.told()))
         elif key == shown.VERDICT:

@@ -23,9 +23,10 @@ from prefect.states import Cancelled
 from flows import pools
 from flows.process import Job, Message, result_of
 from flows.worker import OUTCOME
-from tasks import candidates, keys, ledger, logins, recovery
+from tasks import candidates, keys, logins, recovery
+from tasks.domain import names
 from tasks.domain.errors import UsageError
-from tasks.recording import RETRAIN_ID
+from tasks.home import RETRAIN_ID
 
 LOOK_SECONDS = 1
 PATIENCE_SECONDS = 1800  # for a worker to begin; a whole night's retrains must not pile up behind one that is off
@@ -103,4 +104,4 @@ class Elsewhere:
 def decision(model: str) -> dict[str, Any]:
     """What was decided on a version, as the validator signed it."""
     with logins.reading():
-        return candidates.candidate(*ledger.split_reference(model)).decision()
+        return candidates.candidate(*names.split_reference(model)).decision()

@@ -5,7 +5,7 @@ from typing import Any
 from prefect import flow
 
 from flows import shown
-from tasks import candidates, decision, ledger, recovery
+from tasks import candidates, decision, recovery
 from tasks.domain import names
 from tasks.progress import step
 from tasks.recording import recorded
@@ -18,7 +18,7 @@ def promote(model: str) -> dict[str, Any]:
     Args:
         model: a registered candidate, MODEL/VERSION.
     """
-    name, version = ledger.split_reference(model)
+    name, version = names.split_reference(model)
     with recovery.working_on(name):
         found = candidates.candidate(name, version)
         new = decision.is_due(found)

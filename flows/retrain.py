@@ -17,8 +17,8 @@ from flows.process import Job, Relay, Worker
 from tasks import configuration, evidence, recovery
 from tasks.domain import names
 from tasks.domain.hyperparameters import Count, FamilyName
+from tasks.home import RETRAIN_ID
 from tasks.progress import send
-from tasks.recording import RETRAIN_ID
 
 ORDER = ("collect", "train", "validate", "backtest", "promote")
 

@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow
 
 from flows import shown
-from tasks import candidates, champions, ledger, looks, recovery, stress, validation, yardsticks
+from tasks import candidates, champions, looks, recovery, stress, validation, yardsticks
 from tasks.cases import log_inputs, materials, open_case, refuse
 from tasks.checks import SCORES, check, suite_digests
 from tasks.clock import Clock
@@ -24,7 +24,7 @@ def validate(model: str) -> dict[str, Any]:
     Args:
         model: a registered candidate, MODEL/VERSION.
     """
-    name, version = ledger.split_reference(model)
+    name, version = names.split_reference(model)
     with recovery.working_on(name):
         found = candidates.candidate(name, version)
         new = not found.is_done(names.VALIDATE)

@@ -22,10 +22,10 @@ from prefect.workers.base import BaseJobConfiguration, BaseWorker, BaseWorkerRes
 
 from flows import pools
 from flows.process import Job, Worker
-from tasks import configuration, ledger
+from tasks import configuration
+from tasks.domain import names
 from tasks.domain.errors import CountersignError, StageKilled, UsageError
-from tasks.home import prepare
-from tasks.recording import RETRAIN_ID
+from tasks.home import RETRAIN_ID, prepare
 
 OUTCOME = "outcome"  # type of the artifact that tells another machine how a run ended
 LOOK_SECONDS = 3  # between looks whether somebody cancelled a run
@@ -96,7 +96,7 @@ def problem_of(pool: str, flow: str, parameters: dict[str, Any]) -> str:
         if named not in configuration.problem_names():
             raise UsageError(f"problem {named!r}: not found; known are {configuration.problem_names()}")
         return named
-    return ledger.split_reference(str(parameters.get("model")))[0]
+    return names.split_reference(str(parameters.get("model")))[0]
 
 
 def environment_of(flow_run: FlowRun) -> dict[str, str]:
@@ -105,10 +105,10 @@ def environment_of(flow_run: FlowRun) -> dict[str, str]:
     return {RETRAIN_ID: found[1]} if found else {}
 
 
-async def work(names: list[str]) -> None:
+async def work(wanted: list[str]) -> None:
     """Do the runs of some pools until the process is ended."""
     async with anyio.create_task_group() as group:
-        for pool in names:
+        for pool in wanted:
             name = f"{pool} on {socket.gethostname()} ({os.getpid()})"
             worker = PoolWorker(work_pool_name=pool, name=name, base_job_template=pools.TEMPLATE)
             group.start_soon(worker.start)

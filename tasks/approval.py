@@ -35,7 +35,7 @@ def approve(reference: str, role: str, key: Path, comment: str) -> dict[str, Any
         raise UsageError(f"--role {role}: expected {names.APPROVER}, the only role that may approve")
     signer = keys.signer_from(key)
     person = register.require(keys.public_of(signer.public_key), names.APPROVER, key, "approve")
-    found = candidates.candidate(*ledger.split_reference(reference))
+    found = candidates.candidate(*names.split_reference(reference))
     with exclusive(f"{found.model}-approval", wait=True):
         require_approvable(found, person)
         stands = approvals.standing(found)
@@ -106,7 +106,7 @@ def told(reference: str, role: str, key: Path, deed: str, kind: str, content: di
 
 
 def decided(reference: str) -> Candidate:
-    found = candidates.candidate(*ledger.split_reference(reference))
+    found = candidates.candidate(*names.split_reference(reference))
     if not found.is_done(names.DECIDE):
         raise UsageError(f"{reference}: not decided yet; run `countersign promote {reference}` first")
     return found

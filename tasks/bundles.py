@@ -46,7 +46,7 @@ def export(reference: str, out: Path) -> dict[str, Any]:
         UsageError: no such version, or the folder is there already or cannot be made.
         VerificationFailed: the version does not verify; what is broken is not carried away as whole.
     """
-    name, number = ledger.split_reference(reference)
+    name, number = names.split_reference(reference)
     if out.exists():
         raise UsageError(f"--out {out}: is there already; give a new folder")
     checked = verification.verify(reference)

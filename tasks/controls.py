@@ -45,7 +45,7 @@ def controls(problem: str) -> dict[str, Any]:
         VerificationFailed: the version does not verify; then nothing is evidence.
     """
     reference = subject(problem)
-    found = candidates.candidate(*ledger.split_reference(reference))
+    found = candidates.candidate(*names.split_reference(reference))
     checked = verification.verify(reference)
     if checked.faults:
         raise VerificationFailed(f"{reference}: {'; '.join(checked.faults)}; no control has evidence")

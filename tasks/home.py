@@ -19,6 +19,7 @@ HOME_VARIABLE = "COUNTERSIGN_HOME"
 KEYS_VARIABLE = "COUNTERSIGN_KEYS"
 PREFECT_DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 MLFLOW_PAGES = "COUNTERSIGN_MLFLOW_PAGES"  # where MLflow's pages are served, if they are
+RETRAIN_ID = "COUNTERSIGN_RETRAIN_ID"  # of the retrain that a stage is part of
 BUNDLE, RUNS = "bundle.json", "runs"  # of a state folder that is a bundle: what it is, and the files of its runs
 ROLE_FOLDERS = "roles"  # where users are separated: a folder for each role's own caches and settings
 UMASK = 0o027  # there, what a role makes is nobody's but its own and its group's

@@ -299,18 +299,6 @@ def as_path(uri: str) -> Path:
 # --- registry -----------------------------------------------------------------------------------------------
 
 
-def split_reference(reference: str) -> tuple[str, int]:
-    """`name/version` → its two parts.
-
-    Raises:
-        UsageError: not of that form.
-    """
-    name, _, version = reference.rpartition("/")
-    if not name or not version.isdigit():
-        raise UsageError(f"{reference!r}: expected MODEL/VERSION, for example sp500_alpha/1")
-    return name, int(version)
-
-
 def get_version(model: str, version: int) -> ModelVersion:
     try:
         return client().get_model_version(model, str(version))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tasks import candidates, evidence, ledger
+from tasks import candidates, evidence
 from tasks.candidates import Candidate
 from tasks.domain import names
 
@@ -14,7 +14,7 @@ def lineage(reference: str) -> dict[str, Any]:
         UsageError: there is no such version.
         VerificationFailed: a link on the way is missing or altered.
     """
-    found = candidates.candidate(*ledger.split_reference(reference))
+    found = candidates.candidate(*names.split_reference(reference))
     snapshot = found.snapshot()
     manifest = snapshot.manifest
     return {

@@ -15,9 +15,7 @@ from securesystemslib.signer import CryptoSigner
 from tasks import evidence, ledger
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
-from tasks.home import MLFLOW_PAGES, as_json, code_sha256, folder_digests, git_commit, lock_sha256, sha256
-
-RETRAIN_ID = "COUNTERSIGN_RETRAIN_ID"
+from tasks.home import MLFLOW_PAGES, RETRAIN_ID, as_json, code_sha256, folder_digests, git_commit, lock_sha256, sha256
 
 
 class Record:

@@ -24,7 +24,7 @@ def report(reference: str, out: Path | None, folder: Path | None = None) -> dict
         UsageError: no such version, nothing decided yet, or a page cannot be written.
         VerificationFailed: the version does not verify; nothing is reported of what cannot be trusted.
     """
-    model, version = ledger.split_reference(reference)
+    model, version = names.split_reference(reference)
     found = candidates.candidate(model, version)
     if not found.is_done(names.DECIDE):
         raise UsageError(f"{reference}: not decided yet; run `countersign promote {reference}` first")

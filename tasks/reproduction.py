@@ -75,7 +75,7 @@ def reproduce(reference: str, keep: Path | None = None, search: bool = False) ->
         VerificationFailed: what it was made from is not what was signed.
     """
     step("checking signatures and files")
-    version = opened(*ledger.split_reference(reference))
+    version = opened(*names.split_reference(reference))
     trained = evidence.read_statement(version.found.folder, names.TRAIN)
     sources = sources_apart(trained)
     with workplace(keep) as folder, told_at_a_fault(sources):

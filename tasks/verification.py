@@ -34,7 +34,7 @@ def verify(reference: str, approving: bool = False) -> Verification:
     Raises:
         UsageError: there is no such version.
     """
-    name, number = ledger.split_reference(reference)
+    name, number = names.split_reference(reference)
     problem = name.removesuffix(".live")
     try:
         found = source_candidate(name, number)

@@ -24,7 +24,7 @@ def wait(reference: str) -> Wait:
         UsageError: no such version.
         VerificationFailed: its evidence cannot be read.
     """
-    found = candidates.candidate(*ledger.split_reference(reference))
+    found = candidates.candidate(*names.split_reference(reference))
     decision = found.decision()
     if not decision["accepted"]:
         return Wait(reference, True, str(decision["summary"]))
@@ -49,7 +49,7 @@ def page(reference: str) -> str:
     if checked.faults:
         broken = [f"- {each}" for each in checked.faults]
         return "\n".join([f"## {reference} does not verify: nobody can approve it", "", *broken])
-    found = candidates.candidate(*ledger.split_reference(reference))
+    found = candidates.candidate(*names.split_reference(reference))
     case = gather(found, checked, datetime.now(UTC))
     told, stands = plain(case), approvals.standing(found)
     lists = {
@@ -89,7 +89,7 @@ def doubt(reference: str, form: str, person: str, comment: str) -> None:
     """Record a concern that was raised in a form, once for each form. Nobody signed it, so the validator's service does
     and says so.
     """
-    found = candidates.candidate(*ledger.split_reference(reference))
+    found = candidates.candidate(*names.split_reference(reference))
     told = {"candidate": found.id, "model": reference, "role": "form", "person": person, "form": form}
     if any(event.content.get("form") == form for event in approvals.about(found, journal.CONCERN)):
         return

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tasks import candidates, keys, ledger, register, verification, waivers
+from tasks import candidates, keys, register, verification, waivers
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
@@ -29,7 +29,7 @@ def waive(reference: str, figure: str, until: str, reason: str, key: Path) -> di
         raise UsageError(f"--until {until}: expected a date from {today} to {today + LONGEST}")
     signer = keys.signer_from(key)
     who = register.require(keys.public_of(signer.public_key), names.APPROVER, key, "waive a gate")
-    model, version = ledger.split_reference(reference)
+    model, version = names.split_reference(reference)
     found = candidates.candidate(model, version)
     if not found.is_done(names.DECIDE):
         raise UsageError(f"{reference}: not decided yet; run `countersign promote {reference}` first")

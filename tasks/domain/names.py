@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from tasks.domain.errors import UsageError
+
 COLLECT: Final = "collect"
 TRAIN: Final = "train"
 VALIDATE: Final = "validate"
@@ -89,3 +91,15 @@ def experiment(problem: str, stage: str) -> str:
 
 def run_name(stage: str, as_of: str, git: str, snapshot: str) -> str:
     return f"{stage}-{as_of}-{git[:7]}-{snapshot[:7]}"
+
+
+def split_reference(reference: str) -> tuple[str, int]:
+    """`name/version` → its two parts.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    name, _, version = reference.rpartition("/")
+    if not name or not version.isdigit():
+        raise UsageError(f"{reference!r}: expected MODEL/VERSION, for example sp500_alpha/1")
+    return name, int(version)
