@@ -215,7 +215,7 @@ def test_a_run_that_somebody_cancels_ends_with_all_it_started(desk: Desk) -> Non
     eventually(lambda: stages(desk.countersign.home), [])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(desk.countersign.home))
-        with exclusive("planted"):
+        with exclusive("planted", wait=True):  # held until the last of its processes is gone
             pass
 
 
