@@ -34,6 +34,11 @@ def is_here(pool: str) -> bool:
     return pool == DESK or keys.path_of(pool).exists()
 
 
+def here() -> list[str]:
+    """Pools whose runs this machine does."""
+    return [pool for pool in FLOWS if is_here(pool)]
+
+
 def elsewhere() -> list[str]:
     """Pools whose runs another machine does."""
     return [pool for pool in FLOWS if not is_here(pool)]

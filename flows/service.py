@@ -96,7 +96,7 @@ def start_all(stack: ExitStack, prefect_port: int, mlflow_port: int, secured: bo
         started.append(server)
     for server in started:
         servers.wait_until_healthy(server.name, server.health, server.process)
-    here = [pool for pool in pools.FLOWS if pools.is_here(pool)]
+    here = pools.here()
     prefect, mlflow = (server.url for server in started)
     # What compares MLflow with what was signed asks its database, not a server in between.
     direct = servers.reaching(prefect, mlflow, secured=False)
@@ -117,7 +117,7 @@ def announce(stack: ExitStack, started: list[servers.Server]) -> dict[str, Any]:
     """Declare the deployments, wait until they are served, write down where the servers are; returns it to show."""
     addresses: dict[str, Any] = {server.name: server.url for server in started[:2]} | {"pid": os.getpid()}
     served = servers.declare(started[0].url)
-    wait_for_worker(started[0].url, [pool for pool in pools.FLOWS if pools.is_here(pool)], started[2])
+    wait_for_worker(started[0].url, pools.here(), started[2])
     write_whole(servers.running_file(), json.dumps(addresses).encode())
     stack.callback(servers.running_file().unlink, missing_ok=True)
     return addresses | {"deployments": served, "elsewhere": pools.elsewhere()}

@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -52,7 +51,7 @@ class PoolWorker(BaseWorker[BaseJobConfiguration, Any, Ended]):
         async with anyio.create_task_group() as group:
             group.start_soon(self.end_if_cancelled, flow_run, worker, cancelled)
             job = Job(flow_run.parameters, flow_run=str(flow_run.id))
-            said = await anyio.to_thread.run_sync(outcome, worker, job, lambda message: None, abandon_on_cancel=True)
+            said = await anyio.to_thread.run_sync(outcome, worker, job, abandon_on_cancel=True)
             group.cancel_scope.cancel()
         if flow_run.parent_task_run_id:
             made = ArtifactCreate(type=OUTCOME, flow_run_id=flow_run.id, data=json.dumps(said, default=str))
@@ -75,10 +74,10 @@ class PoolWorker(BaseWorker[BaseJobConfiguration, Any, Ended]):
                 worker.process.kill()
 
 
-def outcome(worker: Worker, job: Job, on_message: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def outcome(worker: Worker, job: Job) -> dict[str, Any]:
     """How a run ended, to tell: its result, or the kind and the words of its error."""
     try:
-        return {"result": worker.run(job, on_message)}
+        return {"result": worker.run(job, lambda said: None)}
     except CountersignError as fault:
         return {"error": {"kind": type(fault).__name__, "message": str(fault)}}
 

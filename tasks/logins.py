@@ -88,11 +88,6 @@ def at_server(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get(SERVER, "").startswith(("http://", "https://"))
 
 
-def lie_here() -> bool:
-    """Whether MLflow is reached through a server to which logins lie in the state folder."""
-    return at_server() and any(keys_folder().glob("*mlflow*.json"))
-
-
 def as_role(environment: Mapping[str, str], role: str) -> dict[str, str]:
     """An environment that logs in as a role's user, and as nobody else."""
     login = read(role_path(role))
