@@ -111,32 +111,47 @@ def retrained(folder: Path) -> Path:
 # --- changes: each makes one and returns what it was --------------------------------------------------------
 
 
+def of_any_run(world: World, rng: random.Random, query: str) -> tuple[Any, ...]:
+    """One row of what a query tells of runs, `run_uuid` first: any run's, so that trials of few figures are met as
+    often as stages of many."""
+    by_run: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for row in world.rows(query):
+        by_run[row[0]].append(row)
+    return rng.choice(by_run[rng.choice(sorted(by_run))])
+
+
 def metric(world: World, rng: random.Random) -> Change:
-    run, key, value = rng.choice(world.rows("select run_uuid, key, value from latest_metrics where is_nan = 0"))
+    run, key, value = of_any_run(world, rng, "select run_uuid, key, value from latest_metrics where is_nan = 0")
     for table in ("latest_metrics", "metrics"):
         world.change(f"update {table} set value = ? where run_uuid = ? and key = ?", value + 0.01, run, key)
     return Change(f"metric {key}", (f"metric {key}:", f": {key}: MLflow shows"))
 
 
 def dropped_metric(world: World, rng: random.Random) -> Change:
-    run, key = rng.choice(world.rows("select run_uuid, key from latest_metrics"))
+    run, key = of_any_run(world, rng, "select run_uuid, key from latest_metrics")
     world.change("delete from latest_metrics where run_uuid = ? and key = ?", run, key)
     return Change(f"metric {key} deleted", (f"metric {key}:", f": {key}: MLflow shows"))
 
 
 def param(world: World, rng: random.Random) -> Change:
-    run, key = rng.choice(world.rows("select run_uuid, key from params"))
+    run, key = of_any_run(world, rng, "select run_uuid, key from params")
     world.change("update params set value = value || '1' where run_uuid = ? and key = ?", run, key)
     return Change(f"param {key}", (f"param {key}:", f": {key}: MLflow shows", "gone from MLflow"))
 
 
+def added_metric(world: World, rng: random.Random) -> Change:
+    """A figure that no stage wrote."""
+    run, step = of_any_run(world, rng, "select run_uuid, 0 from latest_metrics")
+    for table in ("latest_metrics", "metrics"):
+        fields = "(key, value, timestamp, step, is_nan, run_uuid) values ('lockbox.sharpe', 3.1, 1, ?, 0, ?)"
+        world.change(f"insert into {table} {fields}", step, run)
+    return Change("metric lockbox.sharpe added", ("metric lockbox.sharpe:",))
+
+
 def tag(world: World, rng: random.Random) -> Change:
-    """A tag of a stage's own run."""
-    own = "select t.run_uuid, t.key from tags t where t.key like 'countersign.%' and not exists "
-    own += "(select 1 from tags k where k.run_uuid = t.run_uuid and k.key = 'countersign.kind')"
-    run, key = rng.choice(world.rows(own))
+    run, key = of_any_run(world, rng, "select run_uuid, key from tags where key like 'countersign.%'")
     world.change("update tags set value = value || 'x' where run_uuid = ? and key = ?", run, key)
-    return Change(f"tag {key}", (f"tag {key}:",))
+    return Change(f"tag {key}", (f"tag {key}:", "gone from MLflow"))
 
 
 def note(world: World, rng: random.Random) -> Change:
@@ -373,7 +388,19 @@ def undeployed(world: World, rng: random.Random) -> Change:
 
 
 CHANGES: tuple[Callable[[World, random.Random], Change], ...] = (
-    *(metric, dropped_metric, param, tag, note, description, version_tag, alias, dropped_alias, own_alias),
+    *(
+        metric,
+        dropped_metric,
+        added_metric,
+        param,
+        tag,
+        note,
+        description,
+        version_tag,
+        alias,
+        dropped_alias,
+        own_alias,
+    ),
     *(deleted_run, other_source, deleted_version, byte, truncated, removed, added),
     *(link, unsigned_link, dropped_link, layout, replayed, swapped),
     *(entry, dropped_entry, reordered, cut, repeated_entry, listed),
@@ -514,7 +541,7 @@ def copy_database(source: Path, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--changes", type=int, default=374, help="how many, evenly over the kinds")
+    parser.add_argument("--changes", type=int, default=385, help="how many, evenly over the kinds")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--keep", type=Path, help="a folder whose retrained versions are used again")
     given = parser.parse_args()

@@ -47,7 +47,7 @@ def run_flow(flow: str, problem: str, as_json: bool, parameters: dict[str, Any])
     from flows.servers import prefect_api
 
     with screen.progress(quiet=as_json) as draw, prefect_api():
-        return Worker(flow, problem, {}).run(Job(parameters), draw)
+        return Worker(flow, problem).run(Job(parameters), draw)
 
 
 def name_of(problem: str, families: list[str] | None = None, trials: int | None = None) -> str:

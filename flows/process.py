@@ -1,9 +1,11 @@
 """Each stage in a process of its own: started, followed and ended with its parent.
 
-A `Worker` starts one; `python -m flows.process FLOW PROBLEM` is what runs inside. The job goes in by standard input,
-which stays open as a sign of life: when it closes, the stage ends at once. Progress and result come back by a pipe.
+A `Worker` starts one; `python -m flows.process FLOW PROBLEM` is what runs inside, or the same in a child that a nursery
+forks. The job goes in by standard input, which stays open as a sign of life: when it closes, the stage ends at once.
+Progress and result come back by a pipe.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -12,10 +14,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 from uuid import UUID
 
 from tasks import access, logins
@@ -24,6 +26,7 @@ from tasks.home import CHECKOUT, logs_folder, prepare
 from tasks.progress import CHANNEL, send
 
 Message = dict[str, Any]
+STDIN = 0  # by number: Python's own name for it may be another file in a process that was forked
 CHECKED = ("collect", "train", "validate")  # stages that run suites
 JUDGING = ("validate", "backtest")  # flows that ask a model
 TRADING = ("train", "validate", "backtest")  # flows that simulate
@@ -38,27 +41,60 @@ class Job(NamedTuple):
     flow_run: str | None = None
 
 
-class Worker:
-    """A process for one run of one flow. It imports what it needs at once and then waits for its job."""
+class Process(Protocol):
+    """A process that was started: as much of `subprocess.Popen` as a worker needs."""
 
-    def __init__(self, flow: str, problem: str, extra: dict[str, str], pass_fds: Sequence[int] = ()) -> None:
+    stdin: IO[bytes] | None
+
+    def wait(self) -> int: ...
+
+    def communicate(self) -> object: ...
+
+
+Begin = Callable[[list[str], access.Start, IO[bytes], Mapping[str, int]], Process]
+
+
+def spawn(arguments: list[str], started: access.Start, sink: IO[bytes], kept: Mapping[str, int]) -> Process:
+    """A fresh process that runs a flow. It writes what it says to the sink, and keeps descriptors whose numbers stand
+    in its environment under the names given."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "flows.process", *arguments],
+        stdin=subprocess.PIPE,
+        stdout=sink,
+        stderr=sink,
+        env=started.environment | {name: str(number) for name, number in kept.items()},
+        cwd=CHECKOUT,
+        pass_fds=list(kept.values()),
+        **started.options,
+    )
+
+
+class Worker:
+    """A process for one run of one flow. It imports what it needs at once and then waits for its job.
+
+    Args:
+        extra: what its environment holds besides the caller's.
+        held: descriptors it shares with the caller, by the variable of its environment that says their number.
+        begin: starts it.
+    """
+
+    def __init__(
+        self,
+        flow: str,
+        problem: str,
+        extra: Mapping[str, str] | None = None,
+        held: Mapping[str, int] | None = None,
+        begin: Begin = spawn,
+    ) -> None:
         self.flow = flow
         self.problem = problem
         self.log = log_path(problem, flow)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        started = access.start(flow, problem, os.environ | extra)
+        started = access.start(flow, problem, os.environ | dict(extra or {}))
         self.incoming, outgoing = os.pipe()
+        shared = dict(held or {}) | {CHANNEL: outgoing}
         with self.log.open("wb") as sink:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows.process", flow, problem],
-                stdin=subprocess.PIPE,
-                stdout=sink,
-                stderr=sink,
-                env=started.environment | {CHANNEL: str(outgoing)},
-                cwd=CHECKOUT,
-                pass_fds=(outgoing, *pass_fds),
-                **started.options,
-            )
+            self.process = begin([flow, problem], started, sink, shared)
         os.close(outgoing)
 
     def run(self, job: Job, on_message: Callable[[Message], None]) -> dict[str, Any]:
@@ -147,6 +183,8 @@ def main(name: str, problem: str) -> None:
     """Inside the process."""
     try:
         prepare()
+        if name == "retrain":  # its stages' imports take longer than its own
+            importlib.import_module("flows.nursery").begin()
         flow = getattr(importlib.import_module(f"flows.{name}"), name)
         # These take seconds: while the stage before still works.
         if name in CHECKED:
@@ -155,7 +193,8 @@ def main(name: str, problem: str) -> None:
             importlib.import_module("tasks.cell.outside").prepare()
         if name in TRADING:
             importlib.import_module("tasks.domain.simulate.research").prepare()
-        line = read_line(sys.stdin.fileno())
+        gc.freeze()  # what was imported stays: looking through it for garbage, again and again, takes seconds
+        line = read_line(STDIN)
         if not line:
             return
         threading.Thread(target=end_with_parent, daemon=True).start()
@@ -169,6 +208,8 @@ def main(name: str, problem: str) -> None:
             return
         words = f"{name}: unexpected fault: {type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
         send({"error": {"kind": "CountersignError", "message": f"{words}; see {log_path(problem, name)}"}})
+    finally:
+        gc.freeze()  # the process ends: the system takes its memory back in no time, the collector in 1.5 s
 
 
 def read_line(descriptor: int) -> bytes:
@@ -180,7 +221,7 @@ def read_line(descriptor: int) -> bytes:
 
 
 def end_with_parent() -> None:
-    while os.read(sys.stdin.fileno(), 1):
+    while os.read(STDIN, 1):
         pass
     os._exit(1)
 

@@ -11,7 +11,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import TaskRunContext
 
-from flows import pools, shown
+from flows import nursery, pools, shown
 from flows.handover import Elsewhere
 from flows.process import Job, Relay, Worker
 from tasks import configuration, evidence, recovery
@@ -63,11 +63,13 @@ def relay(problem: str) -> Iterator[Relay]:
     os.environ.setdefault(RETRAIN_ID, uuid4().hex)
     with recovery.working_on(problem) as lock:
         evidence.establish()
-        shared = {recovery.HELD_BY_PARENT: str(lock)}
+        held = {recovery.HELD_BY_PARENT: lock}
 
         def start(flow: str) -> Worker | Elsewhere:
             here = pools.is_here(pools.of(flow))
-            return Worker(flow, problem, shared, [lock]) if here else Elsewhere(flow, problem, lock)
+            if not here:
+                return Elsewhere(flow, problem, lock)
+            return Worker(flow, problem, held=held, begin=nursery.begin())
 
         with closing(Relay(ORDER, start)) as stages:
             try:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
 from typing import Any
 
@@ -45,11 +46,13 @@ class PoolWorker(BaseWorker[BaseJobConfiguration, Any, Ended]):
         """Do a run to its end. The configuration is the server's word, and not listened to."""
         name = str((await self.client.read_flow(flow_run.flow_id)).name)
         worker = Worker(name, problem_of(self.pool, name, flow_run.parameters), environment_of(flow_run))
+        process = worker.process
+        assert isinstance(process, subprocess.Popen)
         if task_status:
-            task_status.started(worker.process.pid)
+            task_status.started(process.pid)
         cancelled = anyio.Event()
         async with anyio.create_task_group() as group:
-            group.start_soon(self.end_if_cancelled, flow_run, worker, cancelled)
+            group.start_soon(self.end_if_cancelled, flow_run, process, cancelled)
             job = Job(flow_run.parameters, flow_run=str(flow_run.id))
             said = await anyio.to_thread.run_sync(outcome, worker, job, abandon_on_cancel=True)
             group.cancel_scope.cancel()
@@ -57,13 +60,15 @@ class PoolWorker(BaseWorker[BaseJobConfiguration, Any, Ended]):
             made = ArtifactCreate(type=OUTCOME, flow_run_id=flow_run.id, data=json.dumps(said, default=str))
             await self.client.create_artifact(made)
         killed = said.get("error", {}).get("kind") == StageKilled.__name__
-        return Ended(identifier=str(worker.process.pid), status_code=int(killed and not cancelled.is_set()))
+        return Ended(identifier=str(process.pid), status_code=int(killed and not cancelled.is_set()))
 
     @property
     def pool(self) -> str:
         return self._work_pool_name
 
-    async def end_if_cancelled(self, flow_run: FlowRun, worker: Worker, cancelled: anyio.Event) -> None:
+    async def end_if_cancelled(
+        self, flow_run: FlowRun, process: "subprocess.Popen[bytes]", cancelled: anyio.Event
+    ) -> None:
         while not cancelled.is_set():
             await anyio.sleep(LOOK_SECONDS)
             state = (await self.client.read_flow_run(flow_run.id)).state
@@ -71,7 +76,7 @@ class PoolWorker(BaseWorker[BaseJobConfiguration, Any, Ended]):
                 ended = Cancelled(message="Cancelled by somebody; its process was ended.")
                 await self.client.set_flow_run_state(flow_run.id, ended, force=True)
                 cancelled.set()
-                worker.process.kill()
+                process.kill()
 
 
 def outcome(worker: Worker, job: Job) -> dict[str, Any]:

@@ -187,11 +187,12 @@ def ended_run(
         )
 
 
-def ended_runs(problem: str, stage: str, tags: Mapping[str, str]) -> list[MlflowRun]:
-    """Runs of a stage that ended well and have all these tags."""
-    conditions = [f"tags.`{name}` = '{value}'" for name, value in tags.items()]
-    conditions.append("attributes.status = 'FINISHED'")
-    return list(searched(problem, stage, " and ".join(conditions), ViewType.ACTIVE_ONLY))
+def trial_runs(problem: str, candidate: str) -> dict[str, MlflowRun]:
+    """The runs of a candidate's trials that ended, by the trial's key."""
+    told = {names.TAG_KIND: "trial", names.TAG_CANDIDATE: candidate}
+    conditions = [f"tags.`{name}` = '{value}'" for name, value in told.items()] + ["attributes.status = 'FINISHED'"]
+    found = searched(problem, names.TRAIN, " and ".join(conditions), ViewType.ACTIVE_ONLY)
+    return {run.data.params.get("trial_key", ""): run for run in found}
 
 
 def searched(problem: str, stage: str, condition: str, view: str) -> Iterator[MlflowRun]:
@@ -248,8 +249,12 @@ def get_run(run_id: str) -> MlflowRun:
 
 
 def run_state(run_id: str) -> dict[str, dict[str, Any]]:
-    """What MLflow shows of a run, and a person may rely on: its metrics, params, our tags, how it ended."""
-    found = get_run(run_id)
+    """What MLflow shows of a run; see `state_of`."""
+    return state_of(get_run(run_id))
+
+
+def state_of(found: MlflowRun) -> dict[str, dict[str, Any]]:
+    """What a person may rely on that MLflow shows of a run: its metrics, params, our tags, how it ended."""
     own = {name: value for name, value in found.data.tags.items() if name.startswith(names.TAG) or name == NOTE}
     ended = {"name": found.info.run_name, "status": found.info.status, "lifecycle": found.info.lifecycle_stage}
     return {"metric": dict(found.data.metrics), "param": dict(found.data.params), "tag": own, "run": ended}

@@ -149,12 +149,10 @@ class Search(Trials):
 
     def resumed(self) -> list[Outcome]:
         """What an earlier process ended of this very search; its runs move below this training run."""
-        found = ledger.ended_runs(
-            self.problem.name, names.TRAIN, {names.TAG_KIND: "trial", names.TAG_CANDIDATE: self.candidate}
-        )
-        for run in found:
+        found = ledger.trial_runs(self.problem.name, self.candidate)
+        for run in found.values():
             ledger.move_below(run.info.run_id, self.record.run.id)
-        ordered = sorted(found, key=lambda run: int(run.data.params["number"]))
+        ordered = sorted(found.values(), key=lambda run: int(run.data.params["number"]))
         return [
             restored(
                 run.data.params,

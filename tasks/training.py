@@ -157,6 +157,8 @@ def document(order: Commission, outcomes: Sequence[Outcome], choice: Choice, rec
     summary = {"trials": [each.row for each in outcomes], "chosen": choice.number, "reason": choice.reason}
     write_whole(record.folder / names.PROBLEM_FILE, order.problem.canonical())
     write_whole(record.folder / names.TRIALS, as_json(summary))
+    runs = ledger.trial_runs(order.problem.name, order.candidate)
+    write_whole(record.folder / names.TRIAL_RUNS, as_json({key: ledger.state_of(run) for key, run in runs.items()}))
     write_whole(record.folder / names.ENVIRONMENT, as_json(machine.described()))
     write_whole(record.folder / names.TRIAL_RETURNS, returns_file([each for each in outcomes if not each.ended.pruned]))
     record.run.figures(chosen.summary)

@@ -1,9 +1,12 @@
 """Verify one registered version: what its evidence proves (`tasks/proof.py`), and that MLflow shows just that."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from mlflow.entities import Run as MlflowRun
 
 from tasks import aliases, approvals, candidates, evidence, lake, ledger, models, proof, register
 from tasks.candidates import Candidate
@@ -157,10 +160,14 @@ def approval_faults(found: Candidate, link: Path) -> list[str]:
 
 def run_faults(content: bytes, stage: str, run_id: str) -> list[str]:
     """What MLflow shows of a stage's run against what it showed when the stage was signed."""
-    signed, shown = json.loads(content), ledger.run_state(run_id)
+    apart = states_apart(json.loads(content), ledger.run_state(run_id))
+    return [f"{words} ({stage} run {run_id})" for words in apart]
+
+
+def states_apart(signed: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
+    """Where MLflow shows something else of a run than it did, or more, or less."""
     return [
-        f"{kind} {name}: MLflow shows {shown[kind].get(name)}, signed was {signed[kind].get(name)} ({stage} run "
-        f"{run_id})"
+        f"{kind} {name}: MLflow shows {shown[kind].get(name)}, signed was {signed[kind].get(name)}"
         for kind in shown
         for name in sorted(signed[kind].keys() | shown[kind].keys())
         if as_json(signed[kind].get(name)) != as_json(shown[kind].get(name))
@@ -169,29 +176,42 @@ def run_faults(content: bytes, stage: str, run_id: str) -> list[str]:
 
 def trial_faults(found: Candidate) -> list[str]:
     """The trials that MLflow shows of a candidate against those that were signed with it."""
-    told = {names.TAG_KIND: "trial", names.TAG_CANDIDATE: found.id}
-    held = {run.data.params.get("trial_key"): run for run in ledger.ended_runs(found.model, names.TRAIN, told)}
+    held, runs = ledger.trial_runs(found.model, found.id), signed_runs(found)
     faults = []
     for at, trial in enumerate(json.loads(found.file(names.TRAIN, names.TRIALS))["trials"]):
-        key, shown = str(trial["key"]), held.get(str(trial["key"]))
-        if shown is None:
+        key = str(trial["key"])
+        if key not in held:
             faults.append(f"trial {key[:12]}: gone from MLflow; it was signed with {found.reference}")
             continue
-        parameters = trial["parameters"]
-        signed = {"number": str(at), "family": trial["family"], "parameters": parameters}
-        signed |= {name: str(value) for name, value in parameters.items()}
-        signed |= {name: value for name, value in trial.items() if name.startswith(f"{names.TRAIN}.")}
-        now = dict(shown.data.params) | dict(shown.data.metrics)
-        now["parameters"] = as_dict(now.get("parameters", ""))
-        files = folder_digests(ledger.as_path(shown.info.artifact_uri))
-        if files != {names.TRIAL_RETURNS: trial["returns_sha256"]}:
-            faults.append(f"trial {key[:12]}: {names.TRIAL_RETURNS}: altered, missing or joined by another file")
-        faults += [
-            f"trial {key[:12]}: {name}: MLflow shows {now.get(name)}, signed was {value}"
-            for name, value in signed.items()
-            if as_json(now.get(name)) != as_json(value)
-        ]
+        apart = trial_apart(at, trial, held[key])
+        if not apart and key in runs:
+            apart = states_apart(runs[key], ledger.state_of(held[key]))
+        faults += [f"trial {key[:12]}: {words}" for words in apart]
     return faults
+
+
+def signed_runs(found: Candidate) -> dict[str, Any]:
+    """What MLflow showed of the trials' runs, by their keys; empty where the training was signed before that was."""
+    if f"{names.TRAIN}/{names.TRIAL_RUNS}" not in evidence.read_statement(found.folder, names.TRAIN).products:
+        return {}
+    return dict(json.loads(found.file(names.TRAIN, names.TRIAL_RUNS)))
+
+
+def trial_apart(at: int, trial: Mapping[str, Any], held: MlflowRun) -> list[str]:
+    """Where MLflow shows something else of a trial than what the choice among the trials was made by."""
+    parameters = trial["parameters"]
+    signed = {"number": str(at), "family": trial["family"], "parameters": parameters}
+    signed |= {name: str(value) for name, value in parameters.items()}
+    signed |= {name: value for name, value in trial.items() if name.startswith(f"{names.TRAIN}.")}
+    now = dict(held.data.params) | dict(held.data.metrics)
+    now["parameters"] = as_dict(now.get("parameters", ""))
+    files = folder_digests(ledger.as_path(held.info.artifact_uri))
+    altered = files != {names.TRIAL_RETURNS: trial["returns_sha256"]}
+    return [f"{names.TRIAL_RETURNS}: altered, missing or joined by another file"] * altered + [
+        f"{name}: MLflow shows {now.get(name)}, signed was {value}"
+        for name, value in signed.items()
+        if as_json(now.get(name)) != as_json(value)
+    ]
 
 
 def as_dict(text: str) -> Any:

@@ -63,6 +63,7 @@ RUN: Final = "run.json"
 PROBLEM_FILE: Final = "problem.json"
 PROBLEM_VERSION: Final = "problem_version.json"
 TRIALS: Final = "trials.json"
+TRIAL_RUNS: Final = "trial_runs.json"  # what MLflow shows of each trial's run
 ENVIRONMENT: Final = "environment.json"
 TRIAL_RETURNS: Final = "trial_returns.parquet"
 WALK_FORWARD: Final = "walk_forward.json"

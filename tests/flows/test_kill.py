@@ -81,12 +81,20 @@ def test_a_killed_stage_ends_its_retrain_with_one_line(tmp_path: Path, prefect: 
 
 
 def stage_process(root: int, stage: str) -> psutil.Process:
+    """A stage is forked and has its parent's command line; it is known by the log it writes."""
     [found] = [
         child
         for child in psutil.Process(root).children(recursive=True)
-        if child.cmdline()[1:4] == ["-m", "flows.process", stage]
+        if writes_to(child.pid).endswith(f"-{stage}.log")
     ]
     return found
+
+
+def writes_to(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/fd/1").readlink())
+    except OSError:  # it ended meanwhile
+        return ""
 
 
 def prefect_running(api: str) -> list[str]:

@@ -223,7 +223,8 @@ def stages(home: Path) -> list[str]:
     """Processes of flows that work on a state folder."""
     found = [each.info for each in psutil.process_iter(["cmdline", "environ"])]
     ours = [each for each in found if (each["environ"] or {}).get(HOME_VARIABLE) == str(home)]
-    return [each["cmdline"][3] for each in ours if each["cmdline"][1:3] == ["-m", "flows.process"]]
+    commands = [each["cmdline"] for each in ours if each["cmdline"]]
+    return [said[3] for said in commands if said[1] == "-m" and said[2] in ("flows.process", "flows.nursery")]
 
 
 def eventually(found: Callable[[], Any], wanted: Any) -> None:
