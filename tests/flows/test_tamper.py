@@ -40,13 +40,19 @@ def report_metric(home: Path) -> Callable[[], None]:
 
 
 def mlflow_metric(home: Path) -> Callable[[], None]:
-    database = home / "mlflow.db"
     change = "update {} set value = value + 0.1 where key = 'lockbox.rank_ic'"
-    before = database.read_bytes()
-    with sqlite3.connect(database) as connection:
-        for table in ("latest_metrics", "metrics"):
-            connection.execute(change.format(table))
-    return lambda: restore_database(database, before)
+    return queried(home, *(change.format(table) for table in ("latest_metrics", "metrics")))
+
+
+def trial_metric(home: Path) -> Callable[[], None]:
+    """A figure of a trial that the choice among the trials does not look at."""
+    change = "update {} set value = value + 0.1 where key = 'train.rank_ic_split_2'"
+    return queried(home, *(change.format(table) for table in ("latest_metrics", "metrics")))
+
+
+def trial_tag(home: Path) -> Callable[[], None]:
+    trial = "(select run_uuid from params where key = 'trial_key' limit 1)"
+    return queried(home, f"insert into tags (key, value, run_uuid) values ('countersign.pruned', 'true', {trial})")
 
 
 def resigned_by_trainer(home: Path) -> Callable[[], None]:
@@ -106,11 +112,7 @@ def edited_layout(home: Path) -> Callable[[], None]:
 
 
 def moved_alias(home: Path) -> Callable[[], None]:
-    database = home / "mlflow.db"
-    before = database.read_bytes()
-    with sqlite3.connect(database) as connection:
-        connection.execute("update registered_model_aliases set version = 2 where alias = 'champion'")
-    return lambda: restore_database(database, before)
+    return queried(home, "update registered_model_aliases set version = 2 where alias = 'champion'")
 
 
 def edited_lockbox(home: Path) -> Callable[[], None]:
@@ -136,11 +138,17 @@ def edited_decision(home: Path) -> Callable[[], None]:
 
 
 def other_source(home: Path) -> Callable[[], None]:
+    other = "(select source from model_versions where name = 'planted' and version = 2)"
+    return queried(home, f"update model_versions set source = {other} where name = 'planted' and version = 1")
+
+
+def queried(home: Path, *changes: str) -> Callable[[], None]:
+    """Changes of MLflow's database."""
     database = home / "mlflow.db"
     before = database.read_bytes()
     with sqlite3.connect(database) as connection:
-        [(other,)] = connection.execute("select source from model_versions where name = 'planted' and version = 2")
-        connection.execute("update model_versions set source = ? where name = 'planted' and version = 1", (other,))
+        for change in changes:
+            assert connection.execute(change).rowcount > 0, change
     return lambda: restore_database(database, before)
 
 
@@ -166,6 +174,8 @@ CHANGES: list[tuple[Callable[[Path], Callable[[], None]], str]] = [
     (model_byte, "file model/artifacts/parameters/parameters.json: altered"),
     (report_metric, "file validate/validation.json: altered"),
     (mlflow_metric, "metric lockbox.rank_ic: MLflow shows"),
+    (trial_metric, "metric train.rank_ic_split_2: MLflow shows"),
+    (trial_tag, "tag countersign.pruned: MLflow shows true, signed was None"),
     (resigned_by_trainer, "link validate: signed by the trainer's key; only the validator's is allowed"),
     (removed_link, "link backtest: missing"),
     (removed_approval, "link approve: missing"),
