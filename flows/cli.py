@@ -3,6 +3,7 @@
 It imports neither Prefect, MLflow nor Great Expectations itself: a mistyped word must not cost seconds.
 """
 
+import gc
 import json
 import os
 import sys
@@ -442,6 +443,8 @@ def main() -> NoReturn:
         if usage is None:
             raise
         sys.exit(screen.fault(usage(), UsageError.exit_code))
+    finally:
+        gc.freeze()  # nothing is left to be collected but the imports, which takes longer than many a command
     sys.exit(0)
 
 

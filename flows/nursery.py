@@ -163,13 +163,13 @@ def become(request: Request, descriptors: list[int]) -> list[str]:
 
 
 def main(descriptor: int) -> None:
+    gc.disable()
     prepare()
     for name in IMPORTED:
         importlib.import_module(name)
     # Memory allocators keep threads of their own, which get over a fork; a thread of Python's would not.
     if threading.active_count() != 1:
         raise RuntimeError(f"these would be lost by forking: {threading.enumerate()}")
-    gc.collect()
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     child = serve(socket.socket(fileno=descriptor))

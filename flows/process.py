@@ -181,6 +181,7 @@ def log_path(problem: str, flow: str) -> Path:
 
 def main(name: str, problem: str) -> None:
     """Inside the process."""
+    gc.disable()  # while importing: it would take a third of the time, and find nothing
     try:
         prepare()
         if name == "retrain":  # its stages' imports take longer than its own
@@ -194,6 +195,7 @@ def main(name: str, problem: str) -> None:
         if name in TRADING:
             importlib.import_module("tasks.domain.simulate.research").prepare()
         gc.freeze()  # what was imported stays: looking through it for garbage, again and again, takes seconds
+        gc.enable()
         line = read_line(STDIN)
         if not line:
             return

@@ -21,7 +21,6 @@ from tasks import (
     keys,
     ledger,
     logins,
-    models,
     proof,
     register,
     stamps,
@@ -30,7 +29,7 @@ from tasks import (
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import UsageError, VerificationFailed
-from tasks.home import BUNDLE, HOME_VARIABLE, RUNS, as_json, home, write_whole
+from tasks.home import BUNDLE, HOME_VARIABLE, RUNS, as_json, digests_apart, home, write_whole
 from tasks.verification import Verification
 
 README = "README.md"
@@ -144,7 +143,7 @@ def inspect(found: Candidate, head: str) -> list[str]:
 
 
 def model_faults(found: Candidate) -> list[str]:
-    return models.differences(found.signed_model(), ledger.digests_below(home() / names.MODEL))
+    return digests_apart(found.signed_model(), ledger.digests_below(home() / names.MODEL))
 
 
 def pointing(found: Candidate) -> dict[str, int]:

@@ -11,7 +11,7 @@ from tasks.domain.errors import VerificationFailed
 from tasks.domain.gates import Policy, Verdict, Waived, decide, parse_policy, word
 from tasks.domain.history import Version
 from tasks.domain.problem import Problem, parse_problem
-from tasks.home import as_json, sha256
+from tasks.home import as_json, digests_apart, folder_digests, sha256
 from tasks.recording import signed_file
 from tasks.snapshots import Snapshot
 
@@ -89,16 +89,17 @@ class Candidate(NamedTuple):
         """Every decision that was signed, the present one first.
 
         Raises:
-            VerificationFailed: an earlier one is missing or altered.
+            VerificationFailed: an earlier one, which the one after it names, is not there as it was signed.
         """
         decision = self.decision()
         yield decision
         while digest := decision.get("supersedes"):
             statement = evidence.superseded(self.folder, names.DECIDE, digest)
-            content = (ledger.run_folder(statement.run_id) / names.DECISION).read_bytes()
-            if sha256(content) != statement.products.get(f"{names.DECIDE}/{names.DECISION}"):
-                raise VerificationFailed(f"earlier decision {self.reference}: {names.DECISION} differs from the signed")
-            decision = dict(json.loads(content))
+            folder, prefix = ledger.run_folder(statement.run_id), f"{names.DECIDE}/"
+            signed = {name: value for name, value in statement.products.items() if name.startswith(prefix)}
+            for fault in digests_apart(signed, folder_digests(folder, prefix)):
+                raise VerificationFailed(f"earlier decision {self.reference}: {fault}")
+            decision = dict(json.loads((folder / names.DECISION).read_bytes()))
             yield decision
 
     def told(self) -> dict[str, str]:

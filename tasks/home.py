@@ -185,6 +185,15 @@ def folder_digests(folder: Path, prefix: str = "") -> dict[str, str]:
     return {prefix + path.relative_to(folder).as_posix(): sha256(path.read_bytes()) for path in files}
 
 
+def digests_apart(signed: dict[str, str], held: dict[str, str]) -> list[str]:
+    """What a set of files differs in from what was signed, in words."""
+    return [
+        f"file {name}: {'missing' if name not in held else 'not signed' if name not in signed else 'altered'}"
+        for name in sorted(signed.keys() | held.keys())
+        if signed.get(name) != held.get(name)
+    ]
+
+
 @contextmanager
 def exclusive(name: str, wait: bool = False) -> Iterator[int]:
     """Hold a named lock while the block runs; yields its descriptor so that child processes can share it.

@@ -16,7 +16,7 @@ import yaml
 from tasks import ledger
 from tasks.cell import outside
 from tasks.domain.errors import ModelFault, UsageError, VerificationFailed
-from tasks.home import CHECKOUT, as_json, write_whole
+from tasks.home import CHECKOUT, as_json, digests_apart, write_whole
 
 CODE = {name: CHECKOUT / "tasks" / "domain" / name for name in ("features", "inference")}
 SCORER = CHECKOUT / "tasks" / "scorer.py"
@@ -145,7 +145,7 @@ def load_folder(folder: Path, signed: dict[str, str], reference: str) -> outside
     try:
         shutil.copytree(folder, cell.folder)
         (cell.folder / ledger.WRITTEN_ON_LOAD).unlink(missing_ok=True)
-        if faults := differences(signed, ledger.digests_below(cell.folder)):
+        if faults := digests_apart(signed, ledger.digests_below(cell.folder)):
             raise VerificationFailed(f"{reference}: {'; '.join(faults)}; it was not loaded")
         require_packages(cell.folder, reference)
         cell.load()
@@ -166,12 +166,3 @@ def require_packages(model: Path, reference: str) -> None:
         raise UsageError(
             f"{reference}: a model of family {family} needs {', '.join(missing)}; install with `make deep`"
         )
-
-
-def differences(signed: dict[str, str], held: dict[str, str]) -> list[str]:
-    """What a set of files differs in from what was signed, in words."""
-    return [
-        f"file {name}: {'missing' if name not in held else 'not signed' if name not in signed else 'altered'}"
-        for name in sorted(signed.keys() | held.keys())
-        if signed.get(name) != held.get(name)
-    ]

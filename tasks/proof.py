@@ -4,17 +4,16 @@ Nothing here asks MLflow, but for where the files of a run lie; so a bundle that
 same lines as the version where it was made.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks import approvals, evidence, journal, ledger, looks, models, stamps, waivers
+from tasks import approvals, evidence, journal, ledger, looks, stamps, waivers
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
 from tasks.domain.gates import Verdict, misfits
-from tasks.home import folder_digests, sha256
+from tasks.home import digests_apart, folder_digests, sha256
 
 ABOUT_VERSION = (names.VALIDATE, names.BACKTEST, names.DECIDE)  # stages whose link names the registered version
 
@@ -62,7 +61,7 @@ def run_files(run_id: str, stage: str, products: Mapping[str, str]) -> list[str]
     """What the folder of a stage's run differs in from what was signed of it."""
     prefix = f"{stage}/"
     signed = {name: value for name, value in products.items() if name.startswith(prefix)}
-    return models.differences(signed, folder_digests(ledger.run_folder(run_id), prefix))
+    return digests_apart(signed, folder_digests(ledger.run_folder(run_id), prefix))
 
 
 def consequences(found: Candidate) -> list[str]:
@@ -92,7 +91,7 @@ def decision_faults(found: Candidate) -> list[str]:
         faults.append(f"decision {found.reference}: names other gates or another model")
     if fault := misfits(policy, problem.policy, problem.objective):
         faults.append(f"decision {found.reference}: {fault}")
-    return faults + earlier_faults(found, recorded)
+    return faults + earlier_faults(found)
 
 
 def follows(recorded: Mapping[str, Any], verdict: Verdict) -> bool:
@@ -111,13 +110,11 @@ def follows(recorded: Mapping[str, Any], verdict: Verdict) -> bool:
     return bool(given == {name: derived[name] for name in given})
 
 
-def earlier_faults(found: Candidate, decision: Mapping[str, Any]) -> list[str]:
+def earlier_faults(found: Candidate) -> list[str]:
     """Each decision that was made anew names the one before it, which must be there as it was signed."""
-    while digest := decision.get("supersedes"):
-        statement = evidence.superseded(found.folder, names.DECIDE, digest)
-        held = folder_digests(ledger.run_folder(statement.run_id), f"{names.DECIDE}/")
-        signed = {name: value for name, value in statement.products.items() if name.startswith(f"{names.DECIDE}/")}
-        if faults := models.differences(signed, held):
-            return [f"earlier decision {found.reference}: {fault}" for fault in faults]
-        decision = json.loads((ledger.run_folder(statement.run_id) / names.DECISION).read_bytes())
+    try:
+        for _ in found.decisions():
+            pass  # each is compared when it is reached
+    except VerificationFailed as fault:
+        return [str(fault)]
     return []

@@ -53,13 +53,21 @@ def lent(lock: int) -> Iterator[None]:
     fcntl.flock(lock, fcntl.LOCK_UN)
     try:
         yield
-    finally:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(
-                "another run took this problem while a stage was done elsewhere; retrain again when it has ended"
-            ) from None
+    except BaseException:
+        regained(lock)  # lost or not, what went wrong in the block is what is told
+        raise
+    if not regained(lock):
+        raise UsageError(
+            "another run took this problem while a stage was done elsewhere; retrain again when it has ended"
+        )
+
+
+def regained(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def close_orphans(problem: str) -> None:

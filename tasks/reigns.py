@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from tasks import candidates, journal, ledger, models
+from tasks import candidates, journal, ledger
 from tasks.domain import names
 from tasks.domain.errors import CountersignError
+from tasks.home import digests_apart
 
 
 class Reign(NamedTuple):
@@ -53,7 +54,7 @@ def compared(problem: str, version: int, candidate: str) -> str:
     """Whether a released version has the bytes that its trainer signed and its approvers named."""
     try:
         signed = candidates.Candidate(problem, version, candidate).signed_model()
-        faults = models.differences(signed, ledger.model_digests(names.live(problem), version))
+        faults = digests_apart(signed, ledger.model_digests(names.live(problem), version))
     except CountersignError as fault:  # such as a version that is gone
         return f"no: {fault}"
     return "; ".join(["no", *faults]) if faults else "yes"

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from mlflow.entities import Run as MlflowRun
 
-from tasks import aliases, approvals, candidates, evidence, lake, ledger, models, proof, register
+from tasks import aliases, approvals, candidates, evidence, lake, ledger, proof, register
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
-from tasks.home import as_json, folder_digests
+from tasks.home import as_json, digests_apart, folder_digests
 from tasks.proof import guarded
 
 
@@ -127,7 +127,7 @@ def registry_faults(found: Candidate) -> list[str]:
         signed = found.signed_model()
     except VerificationFailed:
         return []  # named already by the chain
-    faults = models.differences(signed, ledger.model_digests(found.model, found.version))
+    faults = digests_apart(signed, ledger.model_digests(found.model, found.version))
     registered = ledger.get_version(found.model, found.version)
     trained = evidence.read_statement(found.folder, names.TRAIN)
     if registered.source != trained.model:
@@ -136,7 +136,7 @@ def registry_faults(found: Candidate) -> list[str]:
 
 
 def copy_faults(found: Candidate, live: str, number: int) -> list[str]:
-    return models.differences(found.signed_model(), ledger.model_digests(live, number))
+    return digests_apart(found.signed_model(), ledger.model_digests(live, number))
 
 
 def stage_faults(found: Candidate, stage: str) -> list[str]:

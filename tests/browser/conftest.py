@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,11 +149,3 @@ def fill_form(page: Page) -> None:
     page.get_by_role("switch").click()
     expect(page.get_by_role("switch")).to_be_checked()
     page.get_by_role("textbox").first.fill("by-hand")
-
-
-def eventually(found: Callable[[], Any], wanted: Any, seconds: float = 30) -> None:
-    """Prefect's records follow the events; give them a moment."""
-    deadline = time.monotonic() + seconds
-    while (last := found()) != wanted:
-        assert time.monotonic() < deadline, last
-        time.sleep(0.5)

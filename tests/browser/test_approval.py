@@ -4,7 +4,6 @@ signs, and finds the champion in MLflow and the report on the disk."""
 import json
 import os
 import re
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +15,11 @@ import yaml
 from playwright.sync_api import Browser, Page, expect
 
 from flows.servers import free_port
-from tests.browser.conftest import RUN_MS, Shoot, eventually, wait_for_end, working_on
-from tests.support.command import CHECKOUT, Countersign
+from tests.browser.conftest import RUN_MS, Shoot, wait_for_end, working_on
+from tests.support.checkout import copied
+from tests.support.command import Countersign
 from tests.support.market import market
+from tests.support.patience import eventually
 
 # Two starts of all servers, a whole retrain, and four waits for Prefect's worker, beside other tests.
 pytestmark = pytest.mark.timeout(1500)
@@ -59,13 +60,8 @@ class Room(NamedTuple):
 @pytest.fixture(scope="module")
 def room(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Room]:
     folder = tmp_path_factory.mktemp("room")
-    checkout = folder / "checkout"
-    for part in ("flows", "tasks", "expectations"):
-        shutil.copytree(CHECKOUT / part, checkout / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(CHECKOUT / "requirements.lock", checkout)
-    (checkout / "problems").mkdir()
     fields = yaml.safe_load(market(folder, NAMED, signal=0.004).read_text())
-    (checkout / "problems" / f"{NAMED}.yaml").write_text(yaml.safe_dump(fields))
+    checkout = copied(folder / "checkout", fields)
     made = Room(Countersign(folder / "state", checkout=checkout), (free_port(), free_port()))
     process = made.up()
     try:

@@ -6,7 +6,8 @@ from contextlib import closing
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import TYPED, Service, eventually
+from tests.browser.conftest import TYPED, Service
+from tests.support.patience import eventually
 
 STAGES = ("collect", "train", "validate", "backtest", "promote")
 

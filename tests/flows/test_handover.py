@@ -1,5 +1,6 @@
 """What a stage that is left to another machine does to the one that waits: whom it believes, how long, and the lock."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -85,6 +86,21 @@ def test_a_lent_problem_can_be_taken_and_must_be_given_back(tmp_path: Path, monk
         lent.__enter__()
         with other, pytest.raises(UsageError, match="another run took this problem while a stage was done elsewhere"):
             lent.__exit__(None, None, None)
+
+
+def test_what_went_wrong_elsewhere_is_told_though_the_lock_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+
+    def take_and_fail(others: ExitStack) -> None:
+        others.enter_context(exclusive("p"))
+        raise DataRefused("half of it")
+
+    with exclusive("p") as lock, ExitStack() as others:
+        with pytest.raises(DataRefused, match="half of it"), recovery.lent(lock):
+            take_and_fail(others)
+        assert not recovery.regained(lock), "it is the other's"
 
 
 def test_a_pool_is_here_where_its_key_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

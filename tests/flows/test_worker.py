@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,8 +28,10 @@ from tasks import logins
 from tasks.domain import names
 from tasks.home import HOME_VARIABLE, KEYS_VARIABLE, exclusive
 from tests.support.accounts import USERS, cannot_separate, identity, separated
-from tests.support.command import CHECKOUT, Countersign
+from tests.support.checkout import copied
+from tests.support.command import Countersign
 from tests.support.market import market
+from tests.support.patience import eventually
 
 # The servers, a provisioning, two runs of the chain, waits for Prefect, beside other tests.
 pytestmark = pytest.mark.timeout(1200)
@@ -67,16 +69,6 @@ class Desk(NamedTuple):
                 return dict(told)
             time.sleep(1)
         raise AssertionError(f"{deployment} did not end: {told['state']}")
-
-
-def copied(folder: Path, problem: dict[str, Any]) -> Path:
-    """A checkout that knows one problem."""
-    for part in ("flows", "tasks", "expectations"):
-        shutil.copytree(CHECKOUT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(CHECKOUT / "requirements.lock", folder)
-    (folder / "problems").mkdir()
-    (folder / "problems" / "planted.yaml").write_text(yaml.safe_dump(problem))
-    return folder
 
 
 def listed(countersign: Countersign, theirs: Path) -> Path:
@@ -209,10 +201,10 @@ def test_a_run_that_somebody_cancels_ends_with_all_it_started(desk: Desk) -> Non
     def state() -> str:
         return str(httpx.get(f"{desk.prefect}/api/flow_runs/{run}", timeout=60).raise_for_status().json()["state_type"])
 
-    eventually(state, "RUNNING")
+    eventually(state, "RUNNING", LONG)
     desk.ask(f"flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
-    eventually(state, "CANCELLED")
-    eventually(lambda: stages(desk.countersign.home), [])
+    eventually(state, "CANCELLED", LONG)
+    eventually(lambda: stages(desk.countersign.home), [], LONG)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(HOME_VARIABLE, str(desk.countersign.home))
         with exclusive("planted", wait=True):  # held until the last of its processes is gone
@@ -225,13 +217,6 @@ def stages(home: Path) -> list[str]:
     ours = [each for each in found if (each["environ"] or {}).get(HOME_VARIABLE) == str(home)]
     commands = [each["cmdline"] for each in ours if each["cmdline"]]
     return [said[3] for said in commands if said[1] == "-m" and said[2] in ("flows.process", "flows.nursery")]
-
-
-def eventually(found: Callable[[], Any], wanted: Any) -> None:
-    deadline = time.monotonic() + LONG
-    while (last := found()) != wanted:
-        assert time.monotonic() < deadline, last
-        time.sleep(0.5)
 
 
 def test_who_owns_prefect_can_ask_for_work_but_not_say_what_it_is(desk: Desk, tmp_path: Path) -> None:
