@@ -38,7 +38,7 @@ up: setup  ## Run the Prefect and MLflow servers and serve the flows
 	@$(BIN)/countersign up
 
 test: setup  ## Run all tests
-	@echo "Running all tests: real servers, real processes, a real browser; half an hour on two cores."
+	@echo "Running all tests: real servers, real processes, a real browser; a quarter of an hour on two cores."
 	@$(PYTEST) -p no:cacheprovider -n $(TESTERS) --dist loadscope
 
 fast: setup  ## Run the tests of the pure domain

@@ -51,7 +51,8 @@ def trial_metric(home: Path) -> Callable[[], None]:
 
 
 def trial_tag(home: Path) -> Callable[[], None]:
-    trial = "(select run_uuid from params where key = 'trial_key' limit 1)"
+    of_first = "select run_uuid from tags where key = 'countersign.candidate' and value like '%-1'"
+    trial = f"(select run_uuid from params where key = 'trial_key' and run_uuid in ({of_first}) limit 1)"
     return queried(home, f"insert into tags (key, value, run_uuid) values ('countersign.pruned', 'true', {trial})")
 
 
