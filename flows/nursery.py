@@ -31,13 +31,12 @@ IMPORTED = (
     *("great_expectations.render.view", "matplotlib.backends.backend_agg"),
     *("mlflow.store.tracking.sqlalchemy_store", "prefect.flow_engine", "prefect.task_engine"),
 )
-LARGEST = 1 << 20  # bytes of a request: an environment
 PASSED = 8  # descriptors of a request at most
 
 
 class Request(NamedTuple):
-    """What a child is to be: its command, and its environment; `kept` names the variables that say the numbers of the
-    descriptors that come along, after those of its input, its output and its end."""
+    """What a child is to be: its command, and its environment; it comes as a file. `kept` names the variables that say
+    the numbers of the descriptors that come along, after those of that file, of its input, its output and its end."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -86,14 +85,15 @@ class Nursery:
             StageKilled: the nursery itself is gone.
         """
         (incoming, stdin), (end, told) = os.pipe(), os.pipe()
-        request = json.dumps(Request(arguments, started.environment, list(kept))).encode()
+        written = os.memfd_create("request")
+        os.write(written, json.dumps(Request(arguments, started.environment, list(kept))).encode())
         try:
-            socket.send_fds(self.socket, [request], [incoming, sink.fileno(), told, *kept.values()])
+            socket.send_fds(self.socket, [b"\n"], [written, incoming, sink.fileno(), told, *kept.values()])
         except (BrokenPipeError, ConnectionResetError):
             raise StageKilled(f"{arguments[0]}: the process that starts stages is gone; retrain again") from None
         finally:
-            os.close(incoming)
-            os.close(told)
+            for descriptor in (written, incoming, told):
+                os.close(descriptor)
         return Forked(os.fdopen(stdin, "wb"), end)
 
 
@@ -101,7 +101,16 @@ class Nursery:
 def begin() -> process.Begin:
     """How this process starts stages: by its nursery; one by one where each has to be a user of its own, or where the
     system cannot fork safely."""
-    return Nursery().fork if sys.platform == "linux" and accounts.load() is None else process.spawn
+    return Nursery().fork if can_wait() and accounts.load() is None else process.spawn
+
+
+def can_wait() -> bool:
+    """Whether the end of a process can be waited for beside other things (Linux 5.3)."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 # --- inside -------------------------------------------------------------------------------------------------
@@ -114,14 +123,14 @@ def serve(asked: socket.socket) -> list[str] | None:
     while True:
         for key, _ in children.select():
             if key.fileobj is asked:
-                content, descriptors, _, _ = socket.recv_fds(asked, LARGEST, PASSED)
+                content, descriptors, _, _ = socket.recv_fds(asked, 1, PASSED)
                 if not content:
                     return None
                 pid = os.fork()
                 if not pid:
                     leave(asked, children)
-                    return become(Request(**dict(zip(Request._fields, json.loads(content), strict=True))), descriptors)
-                children.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, descriptors.pop(2)))
+                    return become(*descriptors)
+                children.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, descriptors.pop(3)))
                 for descriptor in descriptors:
                     os.close(descriptor)
             else:
@@ -149,12 +158,12 @@ def leave(asked: socket.socket, children: selectors.BaseSelector) -> None:
     asked.close()
 
 
-def become(request: Request, descriptors: list[int]) -> list[str]:
+def become(written: int, stdin: int, sink: int, told: int, *kept: int) -> list[str]:
     """In a child: have the input, output, environment and descriptors that the request is about."""
-    stdin, sink, told, *kept = descriptors
+    request = Request(*json.loads(os.pread(written, os.fstat(written).st_size, 0)))
     for have, wanted in ((stdin, 0), (sink, 1), (sink, 2)):
         os.dup2(have, wanted)
-    for descriptor in (stdin, sink, told):
+    for descriptor in (written, stdin, sink, told):
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(request.environment)
