@@ -154,6 +154,80 @@ def tag(world: World, rng: random.Random) -> Change:
     return Change(f"tag {key}", (f"tag {key}:", "gone from MLflow"))
 
 
+def dataset(world: World, rng: random.Random) -> Change:
+    """What a run is said to have read."""
+    number, key = rng.choice(world.rows("select dataset_uuid, name from datasets"))
+    part, value = rng.choice((("digest", "0" * 36), ("dataset_source", "elsewhere@7")))
+    world.change(f"update datasets set {part} = ? where dataset_uuid = ?", value, number)
+    return Change(f"dataset {key}", (f"dataset {key}:",))
+
+
+def unread(world: World, rng: random.Random) -> Change:
+    [number] = rng.choice(world.rows("select input_uuid from inputs where source_type = 'DATASET'"))
+    world.change("delete from inputs where input_uuid = ?", number)
+    return Change("dataset of a run taken away", ("dataset ",))
+
+
+def dated(world: World, rng: random.Random) -> Change:
+    run, part = of_any_run(world, rng, "select run_uuid, 'start_time' from runs")[0], rng.choice(("start", "end"))
+    world.change(f"update runs set {part}_time = {part}_time - 86400000 where run_uuid = ?", run)
+    return Change(f"{part} of a run", (f"run {part}ed:",))
+
+
+def moved(world: World, rng: random.Random) -> Change:
+    """A run, trials included, put into another experiment, or an experiment given another name."""
+    run, home = of_any_run(world, rng, "select run_uuid, experiment_id from runs")
+    if rng.random() < 0.5:
+        world.change("update experiments set name = name || '-old' where experiment_id = ?", home)
+    else:
+        to = rng.choice([each for (each,) in world.rows("select experiment_id from experiments") if each != home])
+        world.change("update runs set experiment_id = ? where run_uuid = ?", to, run)
+    return Change("run in another experiment", ("run experiment:", "gone from MLflow"))
+
+
+def parent(world: World, rng: random.Random) -> Change:
+    """A trial put under another run."""
+    query = "select t.run_uuid, t.value from tags t where t.key = 'mlflow.parentRunId'"
+    run, under = of_any_run(world, rng, query)
+    to = rng.choice([each for (each,) in world.rows("select run_uuid from runs") if each not in (run, under)])
+    world.change("update tags set value = ? where run_uuid = ? and key = 'mlflow.parentRunId'", to, run)
+    return Change("parent of a trial", ("gone from MLflow", f"trial run {run}:"))
+
+
+def trial(world: World, rng: random.Random) -> Change:
+    """A trial that never was."""
+    query = "select run_uuid, value from params where key = 'trial_key'"
+    run, _ = of_any_run(world, rng, query)
+    made = f"{rng.getrandbits(128):032x}"
+    columns = "name, source_type, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, experiment_id"
+    world.change(f"insert into runs (run_uuid, {columns}) select ?, {columns} from runs where run_uuid = ?", made, run)
+    world.change("insert into tags (key, value, run_uuid) select key, value, ? from tags where run_uuid = ?", made, run)
+    copied = "insert into params (key, value, run_uuid) select key, case key when 'trial_key' then ? else value end, ? "
+    world.change(copied + "from params where run_uuid = ?", made * 2, made, run)
+    return Change(f"trial {made}", (f"trial run {made}:",))
+
+
+def version_entry(world: World, rng: random.Random) -> Change:
+    """Of which run a version is said to be, or a stage that MLflow knew before aliases."""
+    name, number = rng.choice((NAME, LIVE)), rng.choice((1, 2))
+    if rng.random() < 0.5:
+        world.change(
+            "update model_versions set current_stage = 'Production' where name = ? and version = ?", name, number
+        )
+    else:
+        [(run,)] = world.rows("select run_id from model_versions where name = ? and version = ?", NAME, 3 - number)
+        world.change("update model_versions set run_id = ? where name = ? and version = ?", run, name, number)
+    return Change(f"version {name}/{number}", (f"version {name}/{number}: its",))
+
+
+def model_page(world: World, rng: random.Random) -> Change:
+    """A figure on the page of the model that a version was registered from."""
+    model, home, run = rng.choice(world.rows("select model_id, experiment_id, source_run_id from logged_models"))
+    fields = "(model_id, experiment_id, run_id, metric_name, metric_value, metric_timestamp_ms, metric_step)"
+    world.change(f"insert into logged_model_metrics {fields} values (?, ?, ?, 'sharpe', 3.1, 1, 0)", model, home, run)
+    return Change("figure of a model", (": sharpe on its model's page",))
+
+
 def note(world: World, rng: random.Random) -> Change:
     [(run,), *_] = world.rows("select run_uuid from tags where key = 'mlflow.note.content' order by random()")
     world.change("update tags set value = 'all is well' where run_uuid = ? and key = 'mlflow.note.content'", run)
@@ -401,6 +475,7 @@ CHANGES: tuple[Callable[[World, random.Random], Change], ...] = (
         dropped_alias,
         own_alias,
     ),
+    *(dataset, unread, dated, moved, parent, trial, version_entry, model_page),
     *(deleted_run, other_source, deleted_version, byte, truncated, removed, added),
     *(link, unsigned_link, dropped_link, layout, replayed, swapped),
     *(entry, dropped_entry, reordered, cut, repeated_entry, listed),
@@ -541,7 +616,7 @@ def copy_database(source: Path, target: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--changes", type=int, default=385, help="how many, evenly over the kinds")
+    parser.add_argument("--changes", type=int, default=430, help="how many, evenly over the kinds")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--keep", type=Path, help="a folder whose retrained versions are used again")
     given = parser.parse_args()

@@ -195,6 +195,11 @@ def trial_runs(problem: str, candidate: str) -> dict[str, MlflowRun]:
     return {run.data.params.get("trial_key", ""): run for run in found}
 
 
+def runs_below(problem: str, stage: str, parent: str) -> list[MlflowRun]:
+    """The runs of a stage that MLflow shows as parts of another one."""
+    return list(searched(problem, stage, f"tags.`{PARENT}` = '{parent}'", ViewType.ACTIVE_ONLY))
+
+
 def searched(problem: str, stage: str, condition: str, view: str) -> Iterator[MlflowRun]:
     """All runs of a stage that fulfil a condition."""
     experiment = client().get_experiment_by_name(names.experiment(problem, stage))
@@ -249,15 +254,34 @@ def get_run(run_id: str) -> MlflowRun:
 
 
 def run_state(run_id: str) -> dict[str, dict[str, Any]]:
-    """What MLflow shows of a run; see `state_of`."""
-    return state_of(get_run(run_id))
+    """What MLflow shows of a run, and where; see `state_of`."""
+    found = get_run(run_id)
+    state = state_of(found)
+    state["run"]["experiment"] = client().get_experiment(found.info.experiment_id).name
+    return state
 
 
 def state_of(found: MlflowRun) -> dict[str, dict[str, Any]]:
-    """What a person may rely on that MLflow shows of a run: its metrics, params, our tags, how it ended."""
+    """What a person may rely on that MLflow shows of a run: its metrics, params, our tags, what it read, when it ran,
+    how it ended, and of which run it is a part."""
     own = {name: value for name, value in found.data.tags.items() if name.startswith(names.TAG) or name == NOTE}
-    ended = {"name": found.info.run_name, "status": found.info.status, "lifecycle": found.info.lifecycle_stage}
-    return {"metric": dict(found.data.metrics), "param": dict(found.data.params), "tag": own, "run": ended}
+    read = [each.dataset for each in found.inputs.dataset_inputs] if found.inputs else []
+    info = {
+        "id": found.info.run_id,
+        "name": found.info.run_name,
+        "status": found.info.status,
+        "lifecycle": found.info.lifecycle_stage,
+        "started": found.info.start_time,
+        "ended": found.info.end_time,
+        "parent": found.data.tags.get(PARENT, ""),
+    }
+    return {
+        "metric": dict(found.data.metrics),
+        "param": dict(found.data.params),
+        "tag": own,
+        "dataset": {each.name: f"{each.digest} {each.source}" for each in read},
+        "run": info,
+    }
 
 
 def add_artifact(run_id: str, name: str, content: bytes) -> None:
@@ -309,6 +333,15 @@ def get_version(model: str, version: int) -> ModelVersion:
         return client().get_model_version(model, str(version))
     except MlflowException:
         raise UsageError(f"{model}/{version}: no such model version; see `countersign status`") from None
+
+
+def logged_figures(source: str) -> list[str]:
+    """Names of the metrics and params on the page of the model that a version was registered from."""
+    try:
+        logged = client().get_logged_model(source.removeprefix("models:/"))
+    except MlflowException:
+        raise VerificationFailed(f"MLflow: model {source} is gone") from None
+    return [each.key for each in logged.metrics or []] + list(logged.params or {})
 
 
 def versions(model: str) -> list[ModelVersion]:

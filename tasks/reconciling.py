@@ -19,14 +19,17 @@ class Difference(NamedTuple):
 
 
 def compare(problem: str, every: bool = False) -> list[Difference]:
-    """Verify the versions of a problem that an alias points to and the newest one; `every`: all there are."""
+    """Verify the versions of a problem that an alias points to and the newest one; `every`: all there are, candidates
+    and released ones."""
     ready = decided(problem)
     versions = [
         f"{problem}/{version.version}"
         for version in ledger.versions(problem)
         if version.tags.get(names.TAG_CANDIDATE) in ready
     ]
-    references = versions if every else [*versions[-1:], *pointed(problem, versions)]
+    released = [f"{names.live(problem)}/{version.version}" for version in ledger.versions(names.live(problem))]
+    references = [*versions, *released] if every else versions[-1:]
+    references += pointed(problem, versions)
     found = [
         Difference(problem, reference, fault) for reference in dict.fromkeys(references) for fault in faults(reference)
     ]

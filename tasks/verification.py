@@ -132,11 +132,35 @@ def registry_faults(found: Candidate) -> list[str]:
     trained = evidence.read_statement(found.folder, names.TRAIN)
     if registered.source != trained.model:
         faults.append(f"version {found.reference}: registered from {registered.source}, signed was {trained.model}")
-    return faults
+    else:
+        faults += guarded(model_page_faults, found, registered.source)
+    return faults + entry_faults(found, found.model, found.version)
+
+
+def model_page_faults(found: Candidate, source: str) -> list[str]:
+    """Figures on the page of the model that a version was registered from; no stage writes any there."""
+    return [
+        f"version {found.reference}: {name} on its model's page in MLflow" for name in ledger.logged_figures(source)
+    ]
+
+
+def entry_faults(found: Candidate, model: str, number: int) -> list[str]:
+    """What else MLflow shows of a version: the run it is of, and a stage (older than aliases), which it never gets."""
+    registered = ledger.get_version(model, number)
+    wanted = {
+        "run": (registered.run_id, evidence.read_statement(found.folder, names.TRAIN).run_id),
+        "stage": (registered.current_stage or "None", "None"),
+        "status": (registered.status, "READY"),
+    }
+    return [
+        f"version {model}/{number}: its {name} in MLflow is {shown}, signed was {signed}"
+        for name, (shown, signed) in wanted.items()
+        if shown != signed
+    ]
 
 
 def copy_faults(found: Candidate, live: str, number: int) -> list[str]:
-    return digests_apart(found.signed_model(), ledger.model_digests(live, number))
+    return digests_apart(found.signed_model(), ledger.model_digests(live, number)) + entry_faults(found, live, number)
 
 
 def stage_faults(found: Candidate, stage: str) -> list[str]:
@@ -165,29 +189,37 @@ def run_faults(content: bytes, stage: str, run_id: str) -> list[str]:
 
 
 def states_apart(signed: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
-    """Where MLflow shows something else of a run than it did, or more, or less."""
+    """Where MLflow shows something else of a run than it did, or more, or less. What was not looked at when a run was
+    signed, by an earlier version of this program, is not compared."""
     return [
         f"{kind} {name}: MLflow shows {shown[kind].get(name)}, signed was {signed[kind].get(name)}"
-        for kind in shown
-        for name in sorted(signed[kind].keys() | shown[kind].keys())
+        for kind in shown.keys() & signed.keys()
+        for name in sorted(signed[kind].keys() | (shown[kind].keys() if kind != "run" else set()))
         if as_json(signed[kind].get(name)) != as_json(shown[kind].get(name))
     ]
 
 
 def trial_faults(found: Candidate) -> list[str]:
-    """The trials that MLflow shows of a candidate against those that were signed with it."""
-    held, runs = ledger.trial_runs(found.model, found.id), signed_runs(found)
+    """The trials that MLflow shows below a training run against those that were signed with it."""
+    parent, runs = evidence.read_statement(found.folder, names.TRAIN).run_id, signed_runs(found)
+    below = ledger.runs_below(found.model, names.TRAIN, parent)
+    held = {run.data.params.get("trial_key"): run for run in below}
     faults = []
     for at, trial in enumerate(json.loads(found.file(names.TRAIN, names.TRIALS))["trials"]):
         key = str(trial["key"])
-        if key not in held:
+        shown = next((run for run in below if key in runs and run.info.run_id == runs[key]["run"]["id"]), held.get(key))
+        if shown is None:
             faults.append(f"trial {key[:12]}: gone from MLflow; it was signed with {found.reference}")
             continue
-        apart = trial_apart(at, trial, held[key])
+        apart = trial_apart(at, trial, shown)
         if not apart and key in runs:
-            apart = states_apart(runs[key], ledger.state_of(held[key]))
+            apart = states_apart(runs[key], ledger.state_of(shown))
         faults += [f"trial {key[:12]}: {words}" for words in apart]
-    return faults
+        below.remove(shown)
+    return faults + [
+        f"trial run {run.info.run_id}: MLflow shows it below run {parent}; it was not signed with {found.reference}"
+        for run in below
+    ]
 
 
 def signed_runs(found: Candidate) -> dict[str, Any]:
