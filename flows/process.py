@@ -26,6 +26,7 @@ from tasks.home import CHECKOUT, logs_folder, prepare
 from tasks.progress import CHANNEL, send
 
 Message = dict[str, Any]
+RECORD_SECONDS = 60.0  # until the server holds what reaches it as events
 STDIN = 0  # by number: Python's own name for it may be another file in a process that was forked
 CHECKED = ("collect", "train", "validate")  # stages that run suites
 JUDGING = ("validate", "backtest")  # flows that ask a model
@@ -259,7 +260,7 @@ def run(flow: Any, job: Job, problem: str) -> dict[str, Any]:
     return dict(result)
 
 
-def wait_for_records(flow_run_id: str, seconds: float = 30) -> None:
+def wait_for_records(flow_run_id: str, seconds: float = RECORD_SECONDS) -> None:
     """Wait until the server holds every task run of a flow run in its final state.
 
     Task runs reach the server as events, after the fact; a server stopped too early would lose some.
@@ -275,6 +276,28 @@ def wait_for_records(flow_run_id: str, seconds: float = 30) -> None:
             if all(task.state is not None and task.state.is_final() for task in runs):
                 return
             time.sleep(0.1)
+
+
+def wait_until_known(task_run_id: str, seconds: float = RECORD_SECONDS) -> str:
+    """A task run's id, once the server holds it: it refuses runs below one that it has not heard of yet.
+
+    Raises:
+        CountersignError: it did not hear in time.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.exceptions import ObjectNotFound
+
+    deadline = time.monotonic() + seconds
+    with get_client(sync_client=True) as api:
+        while True:
+            try:
+                return str(api.read_task_run(UUID(task_run_id)).id)
+            except ObjectNotFound:
+                if time.monotonic() > deadline:
+                    raise errors.CountersignError(
+                        f"the Prefect server did not record task run {task_run_id} in {seconds:.0f} s; retrain again"
+                    ) from None
+            time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from prefect.context import TaskRunContext
 
 from flows import nursery, pools, shown
 from flows.handover import Elsewhere
-from flows.process import Job, Relay, Worker
+from flows.process import Job, Relay, Worker, wait_until_known
 from tasks import configuration, evidence, recovery
 from tasks.domain import names
 from tasks.domain.hyperparameters import Count, FamilyName
@@ -87,7 +87,7 @@ def run_stage(stages: Relay, name: str, **parameters: Any) -> dict[str, Any]:
 def stage(stages: Relay, name: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """Run one stage's flow in its own process, as a child of this run."""
     context = TaskRunContext.get()
-    job = Job(parameters, str(context.task_run.id) if context else None)
+    job = Job(parameters, wait_until_known(str(context.task_run.id)) if context else None)
     send({"step": "starting", "stage": name})
     result = stages.take(name).run(job, lambda said: send(said | {"stage": name}))
     send({"step": "done" if result["new"] else "nothing new", "stage": name, "ended": True})

@@ -7,14 +7,15 @@ from uuid import UUID, uuid4
 
 import pytest
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Running, Scheduled
 
 from flows import handover, pools, worker
 from flows.handover import Elsewhere
-from flows.process import result_of
+from flows.process import result_of, wait_until_known
 from tasks import keys, recovery
 from tasks.domain import names
-from tasks.domain.errors import DataRefused, StageKilled, UsageError
+from tasks.domain.errors import CountersignError, DataRefused, StageKilled, UsageError
 from tasks.home import HOME_VARIABLE, exclusive
 
 RUN = uuid4()
@@ -101,6 +102,11 @@ def test_what_went_wrong_elsewhere_is_told_though_the_lock_is_lost(
         with pytest.raises(DataRefused, match="half of it"), recovery.lent(lock):
             take_and_fail(others)
         assert not recovery.regained(lock), "it is the other's"
+
+
+def test_a_task_run_that_prefect_never_hears_of_is_waited_for_in_vain(prefect: str) -> None:
+    with temporary_settings({PREFECT_API_URL: prefect}), pytest.raises(CountersignError, match="retrain again"):
+        wait_until_known(str(RUN), seconds=0.2)
 
 
 def test_a_pool_is_here_where_its_key_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

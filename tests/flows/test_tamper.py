@@ -56,6 +56,26 @@ def trial_tag(home: Path) -> Callable[[], None]:
     return queried(home, f"insert into tags (key, value, run_uuid) values ('countersign.pruned', 'true', {trial})")
 
 
+def dataset_digest(home: Path) -> Callable[[], None]:
+    return queried(home, "update datasets set digest = '0000' where name = 'lockbox'")
+
+
+def added_trial(home: Path) -> Callable[[], None]:
+    """A run without figures or tags of ours, put among the trials of version 1."""
+    first = "(select run_id from model_versions where name = 'planted' and version = 1)"
+    columns = "name, source_type, user_id, status, start_time, end_time, lifecycle_stage, artifact_uri, experiment_id"
+    return queried(
+        home,
+        f"insert into runs (run_uuid, {columns}) select 'added', {columns} from runs where run_uuid = {first}",
+        f"insert into tags (key, value, run_uuid) values ('mlflow.parentRunId', {first}, 'added')",
+    )
+
+
+def given_stage(home: Path) -> Callable[[], None]:
+    where = "where name = 'planted' and version = 1"
+    return queried(home, f"update model_versions set current_stage = 'Production' {where}")
+
+
 def resigned_by_trainer(home: Path) -> Callable[[], None]:
     path = evidence_of_first(home, "validate.*.link")
     before = path.read_bytes()
@@ -177,6 +197,9 @@ CHANGES: list[tuple[Callable[[Path], Callable[[], None]], str]] = [
     (mlflow_metric, "metric lockbox.rank_ic: MLflow shows"),
     (trial_metric, "metric train.rank_ic_split_2: MLflow shows"),
     (trial_tag, "tag countersign.pruned: MLflow shows true, signed was None"),
+    (dataset_digest, "dataset lockbox: MLflow shows 0000 lockbox@0, signed was"),
+    (added_trial, "trial run added: MLflow shows it below run"),
+    (given_stage, "version planted/1: its stage in MLflow is Production, signed was None"),
     (resigned_by_trainer, "link validate: signed by the trainer's key; only the validator's is allowed"),
     (removed_link, "link backtest: missing"),
     (removed_approval, "link approve: missing"),
