@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlflow.entities import Run as MlflowRun
+from mlflow.exceptions import MlflowException
 
-from tasks import aliases, approvals, candidates, evidence, lake, ledger, proof, register
+from tasks import aliases, approvals, candidates, evidence, lake, ledger, logins, proof, register
 from tasks.candidates import Candidate
 from tasks.domain import names
 from tasks.domain.errors import VerificationFailed
@@ -37,12 +38,21 @@ def verify(reference: str, approving: bool = False) -> Verification:
     Raises:
         UsageError: there is no such version.
     """
+    try:
+        return verified(reference, approving)
+    except VerificationFailed as fault:
+        words = str(fault)
+    except MlflowException as fault:
+        if logins.refusal(fault):  # by a server that may well have it all whole
+            raise
+        words = f"MLflow: what it holds of {reference} cannot be read: {' '.join(str(fault).split())[:200]}"
+    return Verification(reference, "unknown", "unknown", {}, [words], [], False)
+
+
+def verified(reference: str, approving: bool) -> Verification:
     name, number = names.split_reference(reference)
     problem = name.removesuffix(".live")
-    try:
-        found = source_candidate(name, number)
-    except VerificationFailed as fault:
-        return Verification(reference, "unknown", "unknown", {}, [str(fault)], [], False)
+    found = source_candidate(name, number)
     faults = inspect(found, approving)
     if name != problem:
         faults += copy_faults(found, name, number)

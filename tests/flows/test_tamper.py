@@ -71,6 +71,12 @@ def added_trial(home: Path) -> Callable[[], None]:
     )
 
 
+def unreadable_run(home: Path) -> Callable[[], None]:
+    """What MLflow itself cannot tell of ends in words, too."""
+    first = "(select run_id from model_versions where name = 'planted' and version = 1)"
+    return queried(home, f"update runs set user_id = null where run_uuid = {first}")
+
+
 def given_stage(home: Path) -> Callable[[], None]:
     where = "where name = 'planted' and version = 1"
     return queried(home, f"update model_versions set current_stage = 'Production' {where}")
@@ -199,6 +205,7 @@ CHANGES: list[tuple[Callable[[Path], Callable[[], None]], str]] = [
     (trial_tag, "tag countersign.pruned: MLflow shows true, signed was None"),
     (dataset_digest, "dataset lockbox: MLflow shows 0000 lockbox@0, signed was"),
     (added_trial, "trial run added: MLflow shows it below run"),
+    (unreadable_run, "MLflow: what it holds of planted/1 cannot be read: user_id cannot be None"),
     (given_stage, "version planted/1: its stage in MLflow is Production, signed was None"),
     (resigned_by_trainer, "link validate: signed by the trainer's key; only the validator's is allowed"),
     (removed_link, "link backtest: missing"),
