@@ -249,7 +249,9 @@ def get_run(run_id: str) -> MlflowRun:
     """Raises VerificationFailed where MLflow has no such run."""
     try:
         return client().get_run(run_id)
-    except MlflowException:
+    except MlflowException as fault:
+        if fault.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         raise VerificationFailed(f"MLflow: run {run_id} is gone") from None
 
 
@@ -301,10 +303,7 @@ def run_folder(run_id: str) -> Path:
 
 def run_tag(run_id: str, name: str) -> str:
     """A run's tag, empty where it has none."""
-    try:
-        return str(client().get_run(run_id).data.tags.get(name, ""))
-    except MlflowException:
-        raise VerificationFailed(f"MLflow: run {run_id} is gone") from None
+    return str(get_run(run_id).data.tags.get(name, ""))
 
 
 def git_tag() -> dict[str, str]:
