@@ -27,13 +27,17 @@ def compare(problem: str, every: bool = False) -> list[Difference]:
         for version in ledger.versions(problem)
         if version.tags.get(names.TAG_CANDIDATE) in ready
     ]
-    released = [f"{names.live(problem)}/{version.version}" for version in ledger.versions(names.live(problem))]
-    references = [*versions, *released] if every else versions[-1:]
-    references += pointed(problem, versions)
-    found = [
-        Difference(problem, reference, fault) for reference in dict.fromkeys(references) for fault in faults(reference)
-    ]
-    return found + missing(problem, ready)
+    live = names.live(problem)
+    released = [f"{live}/{version.version}" for version in ledger.versions(live)]
+    references = [*(versions if every else versions[-1:]), *pointed(problem, versions), *(released if every else [])]
+    # A released one is nothing without its candidate, so that is named first.
+    own = [each for each in dict.fromkeys(references) if each in versions]
+    others = [each for each in dict.fromkeys(references) if each not in versions]
+    return broken(problem, own) + missing(problem, ready) + broken(problem, others)
+
+
+def broken(problem: str, references: Iterable[str]) -> list[Difference]:
+    return [Difference(problem, reference, fault) for reference in references for fault in faults(reference)]
 
 
 def missing(problem: str, ready: set[str]) -> list[Difference]:
