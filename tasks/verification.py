@@ -203,7 +203,8 @@ def states_apart(signed: Mapping[str, Any], shown: Mapping[str, Any]) -> list[st
     signed, by an earlier version of this program, is not compared."""
     return [
         f"{kind} {name}: MLflow shows {shown[kind].get(name)}, signed was {signed[kind].get(name)}"
-        for kind in shown.keys() & signed.keys()
+        for kind in shown
+        if kind in signed
         for name in sorted(signed[kind].keys() | (shown[kind].keys() if kind != "run" else set()))
         if as_json(signed[kind].get(name)) != as_json(shown[kind].get(name))
     ]

@@ -215,8 +215,8 @@ def stages(home: Path) -> list[str]:
     """Processes of flows that work on a state folder."""
     found = [each.info for each in psutil.process_iter(["cmdline", "environ"])]
     ours = [each for each in found if (each["environ"] or {}).get(HOME_VARIABLE) == str(home)]
-    commands = [each["cmdline"] for each in ours if each["cmdline"]]
-    return [said[3] for said in commands if said[1] == "-m" and said[2] in ("flows.process", "flows.nursery")]
+    started = [["-m", "flows.process"], ["-m", "flows.nursery"]]
+    return [each["cmdline"][3] for each in ours if each["cmdline"][1:3] in started]
 
 
 def test_who_owns_prefect_can_ask_for_work_but_not_say_what_it_is(desk: Desk, tmp_path: Path) -> None:
